@@ -1,0 +1,10 @@
+/** The contract: messages and services generated from `proto/heddle/v1`, subjects and shared keys derived from them. */
+export * from './gen/heddle/v1/common.ts'
+export * from './gen/heddle/v1/heddle.ts'
+export * from './gen/heddle/v1/ipam.ts'
+export * from './gen/heddle/v1/networks.ts'
+export * from './gen/heddle/v1/overlay.ts'
+export * from './gen/heddle/v1/wiring.ts'
+export * from './keys.ts'
+export * from './services.ts'
+export * from './subjects.ts'

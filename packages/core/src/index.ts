@@ -1,0 +1,10 @@
+/** What every part of Heddle shares: errors, calls, time, retry, batching, reconciling, names. No input or output. */
+export * from './batch.ts'
+export * from './call.ts'
+export * from './clock.ts'
+export * from './delta.ts'
+export * from './digest.ts'
+export * from './errors.ts'
+export * from './ids.ts'
+export * from './keyed.ts'
+export * from './retry.ts'
