@@ -6,7 +6,7 @@ export interface Clock {
   timestamp(): string
   /** Milliseconds since 1970. */
   wallMs(): number
-  /** Calls back once after `delayMs`; the returned function cancels. Does not keep the process alive. */
+  /** Calls back once after `delayMs`; the returned function cancels. */
   after(delayMs: number, callback: () => void): () => void
 }
 
@@ -16,7 +16,6 @@ export const systemClock: Clock = {
   wallMs: () => Date.now(),
   after(delayMs, callback) {
     const timer = setTimeout(callback, Math.min(delayMs, 2 ** 31 - 1))
-    timer.unref()
     return () => clearTimeout(timer)
   },
 }

@@ -1,1 +1,3 @@
 export {}
+export * from './proxy.ts'
+export * from './servers/index.ts'

@@ -47,11 +47,15 @@ export interface Peer {
 export interface PeerHost {
   name: string;
   vtep: string;
+  /** etcd revision of the host's record: of two that differ the higher one holds, whatever message brought it. */
+  revision: bigint;
 }
 
 /**
  * Change of one network's peer table between two revisions. A receiver at revision L applies it if
  * previous <= L < revision, ignores it if revision <= L, and fetches a snapshot otherwise or when the epoch differs.
+ * put_hosts stands outside that order (each has its own revision) and is always taken; a delta with nothing else has
+ * previous = revision. Every host that a put peer names is in it, unless it is not registered yet.
  */
 export interface PeerDelta {
   networkId: string;
@@ -436,7 +440,7 @@ export const Peer: MessageFns<Peer> = {
 };
 
 function createBasePeerHost(): PeerHost {
-  return { name: "", vtep: "" };
+  return { name: "", vtep: "", revision: 0n };
 }
 
 export const PeerHost: MessageFns<PeerHost> = {
@@ -446,6 +450,12 @@ export const PeerHost: MessageFns<PeerHost> = {
     }
     if (message.vtep !== "") {
       writer.uint32(18).string(message.vtep);
+    }
+    if (message.revision !== 0n) {
+      if (BigInt.asIntN(64, message.revision) !== message.revision) {
+        throw new globalThis.Error("value provided for field message.revision of type int64 too large");
+      }
+      writer.uint32(24).int64(message.revision);
     }
     return writer;
   },
@@ -479,6 +489,14 @@ export const PeerHost: MessageFns<PeerHost> = {
             message.vtep = reader.string();
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.revision = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -495,6 +513,7 @@ export const PeerHost: MessageFns<PeerHost> = {
     return {
       name: isSet(object.name) ? globalThis.String(object.name) : "",
       vtep: isSet(object.vtep) ? globalThis.String(object.vtep) : "",
+      revision: isSet(object.revision) ? BigInt(object.revision) : 0n,
     };
   },
 
@@ -506,6 +525,9 @@ export const PeerHost: MessageFns<PeerHost> = {
     if (message.vtep !== "") {
       obj.vtep = message.vtep;
     }
+    if (message.revision !== 0n) {
+      obj.revision = message.revision.toString();
+    }
     return obj;
   },
 
@@ -516,6 +538,7 @@ export const PeerHost: MessageFns<PeerHost> = {
     const message = createBasePeerHost();
     message.name = object.name ?? "";
     message.vtep = object.vtep ?? "";
+    message.revision = (object.revision !== undefined && object.revision !== null) ? BigInt(object.revision) : 0n;
     return message;
   },
 };
