@@ -45,6 +45,8 @@ export const errorCatalogue = {
   /** The kernel is not as recorded (CNI CHECK). */
   drifted: kind(9, 117),
   'trace-unknown': kind(5, 118),
+  /** A host port is published or bound already. */
+  'port-taken': kind(6, 120),
   /** Its claims were freed because nobody recorded the endpoint in time; claim again. */
   'claim-fenced': kind(10, 11, true),
   /** Somebody else wrote first; read again. */

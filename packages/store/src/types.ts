@@ -12,6 +12,8 @@ export interface StoredRecord {
 /** A condition of a transaction. */
 export type Compare =
   | { readonly key: string; readonly is: 'absent' }
+  /** No key begins with `key`. */
+  | { readonly key: string; readonly is: 'none-below' }
   | { readonly key: string; readonly is: 'present' }
   | { readonly key: string; readonly is: 'at'; readonly modRevision: bigint }
   | { readonly key: string; readonly is: 'created-at'; readonly createRevision: bigint }

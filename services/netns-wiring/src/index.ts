@@ -1,1 +1,2 @@
-export {}
+export { type WiringConfig, wiringConfig } from './config.ts'
+export { type WiringParts, wiringService } from './main.ts'

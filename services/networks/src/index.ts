@@ -1,1 +1,2 @@
-export {}
+export { type NetworksConfig, networksConfig } from './config.ts'
+export { type NetworksParts, networksService } from './main.ts'

@@ -47,15 +47,20 @@ export interface DaemonSpec {
 const collision = /address already in use/
 const startTimeoutMs = 30_000
 
+/** Of the servers nobody stopped. */
+const dataDirs = new Set<string>()
+process.once('exit', () => {
+  for (const dataDir of dataDirs) rmSync(dataDir, { recursive: true, force: true })
+})
+
 export async function startDaemon(spec: DaemonSpec, options: ServerOptions): Promise<ServerHandle> {
   const address = options.address ?? '127.0.0.1'
   for (let attempt = 1; ; attempt++) {
     const dataDir = mkdtempSync(join(tmpdir(), `heddle-${spec.name}-`))
-    const removeData = () => rmSync(dataDir, { recursive: true, force: true })
-    process.once('exit', removeData)
+    dataDirs.add(dataDir)
     const discard = () => {
-      process.off('exit', removeData)
-      removeData()
+      dataDirs.delete(dataDir)
+      rmSync(dataDir, { recursive: true, force: true })
     }
     const port = options.port ?? randomPort()
     const launch = () => startProcess(spec, [...spec.command(port, address, dataDir), ...(options.args ?? [])], options.netns)

@@ -32,6 +32,8 @@ export interface PrepareRequest {
 }
 
 export interface PrepareResponse {
+  /** The endpoint's interface was there already: this may be an ADD for an endpoint that is wired. */
+  existed: boolean;
 }
 
 export interface AttachRequest {
@@ -237,11 +239,14 @@ export const PrepareRequest: MessageFns<PrepareRequest> = {
 };
 
 function createBasePrepareResponse(): PrepareResponse {
-  return {};
+  return { existed: false };
 }
 
 export const PrepareResponse: MessageFns<PrepareResponse> = {
-  encode(_: PrepareResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: PrepareResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.existed !== false) {
+      writer.uint32(8).bool(message.existed);
+    }
     return writer;
   },
 
@@ -258,6 +263,14 @@ export const PrepareResponse: MessageFns<PrepareResponse> = {
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.existed = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -270,20 +283,24 @@ export const PrepareResponse: MessageFns<PrepareResponse> = {
     }
   },
 
-  fromJSON(_: any): PrepareResponse {
-    return {};
+  fromJSON(object: any): PrepareResponse {
+    return { existed: isSet(object.existed) ? globalThis.Boolean(object.existed) : false };
   },
 
-  toJSON(_: PrepareResponse): unknown {
+  toJSON(message: PrepareResponse): unknown {
     const obj: any = {};
+    if (message.existed !== false) {
+      obj.existed = message.existed;
+    }
     return obj;
   },
 
   create(base?: DeepPartial<PrepareResponse>): PrepareResponse {
     return PrepareResponse.fromPartial(base ?? {});
   },
-  fromPartial(_: DeepPartial<PrepareResponse>): PrepareResponse {
+  fromPartial(object: DeepPartial<PrepareResponse>): PrepareResponse {
     const message = createBasePrepareResponse();
+    message.existed = object.existed ?? false;
     return message;
   },
 };

@@ -1,0 +1,24 @@
+/**
+ * The caller's remaining budget travels with the request, and bounds the responder's work. A request that waited out its
+ * budget (in a queue, in a stalled process) is dropped: nobody waits for the answer.
+ */
+import { HeddleError, remainingMs, withCall } from '@heddle/core'
+import type { Interceptor } from './onion.ts'
+
+export const deadlineClient: Interceptor = async (exchange, call, next) => {
+  const budgetMs = remainingMs(call)
+  if (budgetMs === 0 || call.signal.aborted) throw call.signal.aborted ? call.signal.reason : overdue(exchange.subject)
+  exchange.headers.budgetMs = Math.ceil(budgetMs)
+  exchange.headers.key = call.key
+  return next(call)
+}
+
+export const deadlineServer: Interceptor = async (exchange, call, next) => {
+  const timeoutMs = remainingMs(call)
+  if (timeoutMs === 0) throw overdue(exchange.subject)
+  return withCall({ timeoutMs, key: call.key, context: call.context, clock: call.clock }, next)
+}
+
+function overdue(subject: string): HeddleError {
+  return new HeddleError('deadline-exceeded', `the time for ${subject} was over before it began`)
+}

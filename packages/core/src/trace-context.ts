@@ -1,0 +1,69 @@
+/**
+ * The trace of a Call on the wire: W3C Trace Context (https://www.w3.org/TR/trace-context/) to and from an OTel context,
+ * and two facts that travel inside a process with it: which service is at work, and which host's gateway keeps the trace.
+ */
+import { type Context, createContextKey, createTraceState, isSpanContextValid, ROOT_CONTEXT, type SpanContext, trace } from '@opentelemetry/api'
+
+/** The list-member of `tracestate` that names the host whose gateway keeps the trace. */
+export const originMember = 'heddle'
+
+const serviceKey = createContextKey('heddle.service')
+const originKey = createContextKey('heddle.origin')
+const traceparentSyntax = /^(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:-|$)/
+
+export interface TraceHeaders {
+  /** Empty when there is no trace. */
+  readonly traceparent: string
+  readonly tracestate: string
+}
+
+const noTrace: TraceHeaders = { traceparent: '', tracestate: '' }
+
+export function injectTrace(context: Context): TraceHeaders {
+  const span = trace.getSpanContext(context)
+  if (span === undefined || !isSpanContextValid(span)) return noTrace
+  return {
+    traceparent: `00-${span.traceId}-${span.spanId}-${(span.traceFlags & 0xff).toString(16).padStart(2, '0')}`,
+    tracestate: span.traceState?.serialize() ?? '',
+  }
+}
+
+/** A context from headers alone, never from the ambient one; what is malformed counts as absent (W3C section 3.2.2). */
+export function extractTrace(headers: TraceHeaders): Context {
+  const span = parseTraceparent(headers.traceparent)
+  if (span === undefined) return ROOT_CONTEXT
+  return trace.setSpanContext(ROOT_CONTEXT, headers.tracestate === '' ? span : { ...span, traceState: createTraceState(headers.tracestate) })
+}
+
+/**
+ * Where a trace starts or enters Heddle. Spans made under it carry `originHost` in their tracestate; `headers` continues
+ * somebody else's trace (TRACEPARENT and TRACESTATE of the CNI environment).
+ */
+export function rootContext(originHost: string, headers: Partial<TraceHeaders> = noTrace): Context {
+  const span = parseTraceparent(headers.traceparent ?? '')
+  const root = ROOT_CONTEXT.setValue(originKey, originHost)
+  if (span === undefined) return root
+  return trace.setSpanContext(root, { ...span, traceState: createTraceState(headers.tracestate ?? '').set(originMember, originHost) })
+}
+
+/** The host given to `rootContext`, for the sampler that puts it into a new trace. */
+export function originOf(context: Context): string | undefined {
+  return context.getValue(originKey) as string | undefined
+}
+
+/** Spans made under the returned context are this service's. */
+export function withService(context: Context, service: string): Context {
+  return context.setValue(serviceKey, service)
+}
+
+export function serviceOf(context: Context): string | undefined {
+  return context.getValue(serviceKey) as string | undefined
+}
+
+function parseTraceparent(traceparent: string): SpanContext | undefined {
+  const parts = traceparentSyntax.exec(traceparent)
+  if (parts === null) return undefined
+  const [, traceId = '', spanId = '', flags = ''] = parts
+  const span = { traceId, spanId, traceFlags: Number.parseInt(flags, 16), isRemote: true }
+  return isSpanContextValid(span) ? span : undefined
+}

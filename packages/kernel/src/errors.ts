@@ -1,0 +1,77 @@
+/** Failures of the netlink thread as errors of the catalogue. */
+import { type ErrorCode, HeddleError } from '@heddle/core'
+import type { KernelRefusal, Namespace, Operation, Step } from './types.ts'
+import type { Failure } from './worker/failures.ts'
+
+/**
+ * The kernel refused: `kernel-refused`, or `interface-exists` when a veth end's name is taken (`details.end` is "link"
+ * or "peer"), or `netns-gone`. `index` is the step's place in its program.
+ */
+export class KernelError extends HeddleError implements KernelRefusal {
+  readonly index: number
+  readonly errno: string
+  readonly text: string
+
+  constructor(
+    code: ErrorCode,
+    message: string,
+    refusal: KernelRefusal,
+    parts: { readonly field?: string; readonly remedy?: string; readonly details?: Record<string, string> } = {},
+  ) {
+    super(code, message, { ...parts, details: { errno: refusal.errno, index: String(refusal.index), text: refusal.text, ...parts.details } })
+    this.name = 'KernelError'
+    this.index = refusal.index
+    this.errno = refusal.errno
+    this.text = refusal.text
+  }
+}
+
+/** `what` says what was tried, where it was not a step of a program. */
+export function toKernelError(failure: Failure, what: string, steps: readonly Step[] = []): HeddleError {
+  switch (failure.kind) {
+    case 'refused':
+      return refused(failure, what, steps[failure.index])
+    case 'netns-gone':
+      return new KernelError(
+        'netns-gone',
+        `network namespace ${failure.path} is gone: ${failure.reason}`,
+        { index: failure.index, errno: 'ENOENT', text: failure.reason },
+        { field: 'ns', remedy: 'the container has ended, or its runtime removed the namespace; detach it', details: { path: failure.path } },
+      )
+    case 'invalid':
+      return new HeddleError('invalid-argument', `${describe(steps[failure.index], what)}: ${failure.text}`, { field: failure.field })
+    case 'unavailable':
+      return new HeddleError('unavailable', `${what}: ${failure.text}`, { remedy: 'try again' })
+    case 'expired':
+      return new HeddleError('deadline-exceeded', `${what} was not begun in time: the netlink thread was busy`)
+    case 'internal':
+      return new HeddleError('internal', `${what}: ${failure.text}`, { remedy: 'this is a defect in Heddle: please report it' })
+  }
+}
+
+function refused(failure: Extract<Failure, { kind: 'refused' }>, what: string, step: Step | undefined): KernelError {
+  const reason = failure.text === '' || failure.text === failure.errno ? failure.errno : `${failure.errno} (${failure.text})`
+  if (step?.op === 'veth.add' && failure.end !== undefined) {
+    const end = failure.end === 'peer' ? step.peer : step
+    return new KernelError('interface-exists', `interface ${end.name} exists already in ${namespaceText(end.ns)}`, failure, {
+      field: 'name',
+      remedy: 'choose another interface name, or remove the interface',
+      details: { end: failure.end, name: end.name },
+    })
+  }
+  return new KernelError('kernel-refused', `the kernel refused ${describe(step, what)}: ${reason}`, failure, remedy(failure.errno))
+}
+
+function remedy(errno: string): { remedy?: string } {
+  if (errno === 'EPERM' || errno === 'EACCES') return { remedy: 'run netns-wiring with CAP_NET_ADMIN and CAP_SYS_ADMIN' }
+  if (errno === 'EOPNOTSUPP' || errno === 'ENOTSUPP') return { remedy: 'see `heddle doctor` for what this kernel lacks' }
+  return {}
+}
+
+function describe(step: Operation | undefined, what: string): string {
+  return step === undefined ? what : `${step.op}${'name' in step ? ` ${step.name}` : ''} in ${namespaceText(step.ns)}`
+}
+
+export function namespaceText(ns: Namespace): string {
+  return ns === 'own' ? "the host's namespace" : ns.path
+}

@@ -1,0 +1,136 @@
+/** The kernel port on the netlink thread: each method is one request; its time on the thread becomes a span of the call. */
+import { statfsSync, statSync } from 'node:fs'
+import { type Call, raceCall, recordSpan, remainingMs } from '@heddle/core'
+import { namespaceText, toKernelError } from './errors.ts'
+import { probeKernel } from './probe.ts'
+import type { Request } from './protocol.ts'
+import { recordStepSpans } from './spans.ts'
+import { NetlinkThread } from './thread.ts'
+import type { Kernel, LinkInfo, Namespace, NftSet, Step, StepOutcome } from './types.ts'
+import { Watchers } from './watchers.ts'
+import { workerUrl } from './worker-url.ts'
+
+export interface KernelOptions {
+  /** Path that 'own' stands for; the process's own namespace when absent. For several hosts in one process. */
+  readonly own?: string
+  /** Namespaces whose sockets stay open (the fabric). Their sockets keep them alive until deleteNamespace. */
+  readonly residents?: readonly string[]
+  /** Code of the netlink thread when it is not where `workerUrl` says. */
+  readonly workerUrl?: URL
+  /** Told when the netlink thread has died and a new one was started. */
+  readonly onRestart?: (reason: Error) => void
+}
+
+export function openKernel(options: KernelOptions = {}): Kernel {
+  const watchers = new Watchers({
+    send: (request) => ask(request, undefined, 'watching links'),
+    list: async (ns) => (await ask({ kind: 'links', ns }, undefined, 'reading links')) as readonly LinkInfo[],
+  })
+  const thread = new NetlinkThread({
+    own: options.own,
+    residents: options.residents ?? [],
+    workerUrl: options.workerUrl ?? workerUrl(),
+    onNotice: (notice) => watchers.onNotice(notice),
+    onRestart(reason) {
+      options.onRestart?.(reason)
+      watchers.restart()
+    },
+  })
+
+  async function ask(request: Request, call: Call | undefined, what: string): Promise<unknown> {
+    const expiresAtMs = call === undefined ? Number.POSITIVE_INFINITY : performance.timeOrigin + performance.now() + remainingMs(call)
+    const sent = thread.send(request, expiresAtMs)
+    const reply = await (call === undefined ? sent : raceCall(sent, call))
+    const failure = 'failure' in reply ? toKernelError(reply.failure, what) : undefined
+    if (call !== undefined) recordSpan(call, `netlink ${spanName[request.kind]}`, reply.startMs, reply.endMs, attributes(request), failure?.message)
+    if ('failure' in reply) throw failure
+    return reply.value
+  }
+
+  async function run(steps: readonly Step[], call: Call): Promise<readonly StepOutcome[]> {
+    if (steps.length === 0) return []
+    const expiresAtMs = performance.timeOrigin + performance.now() + remainingMs(call)
+    const reply = await raceCall(thread.send({ kind: 'run', steps }, expiresAtMs), call)
+    if ('failure' in reply) {
+      const failure = toKernelError(reply.failure, 'a program', steps)
+      recordSpan(call, 'netlink program', reply.startMs, reply.endMs, { 'heddle.steps': steps.length }, failure.message)
+      throw failure
+    }
+    const outcomes = reply.value as readonly StepOutcome[]
+    recordStepSpans(call, steps, outcomes)
+    return outcomes
+  }
+
+  const kernel: Kernel = {
+    run,
+    removeLink: async (ns, name, call) => (await ask({ kind: 'remove', ns, name }, call, `removing ${name} from ${namespaceText(ns)}`)) as boolean,
+    links: (ns, call) => read({ kind: 'links', ns }, call),
+    link: async (ns, name, call) => (await ask({ kind: 'link', ns, name }, call, `reading ${name} of ${namespaceText(ns)}`)) as LinkInfo | undefined,
+    addresses: (ns, call) => read({ kind: 'addresses', ns }, call),
+    routes: (ns, call) => read({ kind: 'routes', ns }, call),
+    neighbours: (ns, linkIndex, call) => read({ kind: 'neighbours', ns, linkIndex }, call),
+    createNamespace: async (path, call) => (await ask({ kind: 'createNamespace', path }, call, `making namespace ${path}`)) as boolean,
+    async deleteNamespace(path, call) {
+      await ask({ kind: 'deleteNamespace', path }, call, `deleting namespace ${path}`)
+    },
+    namespaceInode,
+    watchLinks: (ns, listener) => watchers.add(ns, listener),
+    async nftLoad(ns, ruleset, call) {
+      await ask({ kind: 'nftLoad', ns, ruleset }, call, `loading nftables rules in ${namespaceText(ns)}`)
+    },
+    async nftElements(ns, set, changes, call) {
+      const { add = [], remove = [] } = changes
+      if (add.length + remove.length > 0) await ask({ kind: 'nftElements', ns, set, add, remove }, call, `changing ${setText(set)} in ${namespaceText(ns)}`)
+    },
+    nftList: async (ns, set, call) => (await ask({ kind: 'nftList', ns, set }, call, `reading ${setText(set)} in ${namespaceText(ns)}`)) as never,
+    probe: (call) => probeKernel(kernel, call),
+    close: () => thread.close(),
+  }
+
+  async function read<T>(request: Extract<Request, { ns: Namespace }>, call: Call): Promise<readonly T[]> {
+    return (await ask(request, call, `reading ${request.kind} of ${namespaceText(request.ns)}`)) as readonly T[]
+  }
+
+  return kernel
+}
+
+/** linux/magic.h */
+const NSFS_MAGIC = 0x6e736673
+
+function namespaceInode(path: string): bigint | undefined {
+  try {
+    return statfsSync(path).type === NSFS_MAGIC ? statSync(path, { bigint: true }).ino : undefined
+  } catch {
+    return undefined
+  }
+}
+
+const spanName: Readonly<Record<Request['kind'], string>> = {
+  run: 'program',
+  remove: 'link.delete',
+  link: 'link.get',
+  links: 'link.dump',
+  addresses: 'address.dump',
+  routes: 'route.dump',
+  neighbours: 'neighbour.dump',
+  createNamespace: 'namespace.create',
+  deleteNamespace: 'namespace.delete',
+  watch: 'watch',
+  unwatch: 'unwatch',
+  nftLoad: 'nft.load',
+  nftElements: 'nft.elements',
+  nftList: 'nft.list',
+  quit: 'quit',
+}
+
+function attributes(request: Request): Record<string, string> {
+  return {
+    ...('ns' in request ? { 'heddle.netns': request.ns === 'own' ? 'own' : request.ns.path } : {}),
+    ...('path' in request ? { 'heddle.netns': request.path } : {}),
+    ...('name' in request ? { 'heddle.link': request.name } : {}),
+  }
+}
+
+function setText(set: NftSet): string {
+  return `nftables set ${set.family} ${set.table} ${set.set}`
+}

@@ -1,0 +1,20 @@
+/** Spans of a program's steps. Table entries that left in one send share their time, and one span. */
+import { type Call, recordSpan } from '@heddle/core'
+import type { Step, StepOutcome } from './types.ts'
+
+export function recordStepSpans(call: Call, steps: readonly Step[], outcomes: readonly StepOutcome[]): void {
+  for (let first = 0; first < outcomes.length; ) {
+    const step = steps[first]
+    const outcome = outcomes[first]
+    if (step === undefined || outcome === undefined) return
+    let next = first + 1
+    while (steps[next]?.op === step.op && outcomes[next]?.startMs === outcome.startMs) next++
+    recordSpan(call, `netlink ${step.op}`, outcome.startMs, outcome.endMs, {
+      'heddle.netns': step.ns === 'own' ? 'own' : step.ns.path,
+      ...('name' in step ? { 'heddle.link': step.name } : {}),
+      ...(next - first > 1 ? { 'heddle.entries': next - first } : {}),
+      ...(outcome.tolerated === undefined ? {} : { 'heddle.tolerated': outcome.tolerated }),
+    })
+    first = next
+  }
+}

@@ -1,0 +1,191 @@
+/**
+ * A netlink socket with one request at a time. The kernel handles a request inside send, so its answer is there when
+ * send returns; every answer is matched by its sequence number.
+ */
+
+import { readAck } from '../rtnl/ack.ts'
+import * as c from '../rtnl/constants.ts'
+import { type Message, MessageReader, MessageWriter } from '../rtnl/wire.ts'
+import { errnoName, Refused, Unavailable } from './failures.ts'
+import * as libc from './libc.ts'
+
+const AF_NETLINK = 16
+const SOL_SOCKET = 1
+const SO_RCVTIMEO = 20
+/** Beyond the system's limits; needs CAP_NET_ADMIN. A limit, not memory in use. */
+const SO_SNDBUFFORCE = 32
+const SO_RCVBUFFORCE = 33
+const SOL_NETLINK = 270
+const NETLINK_CAP_ACK = 10
+const NETLINK_EXT_ACK = 11
+const NETLINK_GET_STRICT_CHK = 12
+const answerTimeoutS = 5
+const bufferBytes = 8 << 20
+const maxDumpAttempts = 50
+
+/** The kernel answers dumps in pieces of at most 32 KiB. */
+const received = new Uint8Array(65536)
+let sequence = 1
+
+/** Shared by all sockets of the thread: a request is built and sent before the next begins. */
+const writer = new MessageWriter()
+
+export class NetlinkSocket {
+  readonly fd: number
+
+  /** Opened in the namespace the thread is in, where it stays. */
+  constructor(protocol: number, multicastGroups = 0) {
+    this.fd = libc.socket(AF_NETLINK, protocol)
+    const one = new Uint8Array(4)
+    libc.native.setInt32(one, 0, 1)
+    for (const option of [NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK]) libc.setOption(this.fd, SOL_NETLINK, option, one)
+    const timeout = new Uint8Array(16)
+    libc.native.setUint64(timeout, 0, BigInt(answerTimeoutS))
+    libc.setOption(this.fd, SOL_SOCKET, SO_RCVTIMEO, timeout)
+    const bytes = new Uint8Array(4)
+    libc.native.setInt32(bytes, 0, bufferBytes)
+    for (const option of [SO_RCVBUFFORCE, SO_SNDBUFFORCE]) libc.setOption(this.fd, SOL_SOCKET, option, bytes)
+    if (multicastGroups === 0) return
+    const address = new Uint8Array(12)
+    libc.native.setInt16(address, 0, AF_NETLINK)
+    libc.native.setInt32(address, 8, multicastGroups)
+    libc.bindSocket(this.fd, address)
+  }
+
+  close(): void {
+    libc.close(this.fd)
+  }
+
+  indexOf(name: string): number {
+    return libc.interfaceIndex(this.fd, name)
+  }
+
+  /** Sends one message that asks for an acknowledgement; throws Refused. */
+  request(build: (writer: MessageWriter, sequence: number) => void): void {
+    const own = nextSequence(1)
+    this.#send(() => build(writer, own))
+    this.#answers(own, 1, (ack) => {
+      if (ack.errno !== 0) throw new Refused(errnoName(ack.errno), ack.text)
+    })
+  }
+
+  /**
+   * Sends `count` messages at once. Only number `ackAt` asks for an acknowledgement: a failure is answered in any case.
+   * Calls back for each failed one; the others are done.
+   */
+  batch(
+    count: number,
+    ackAt: number,
+    build: (writer: MessageWriter, sequence: number, flags: number, index: number) => void,
+    onFailure: (index: number, failure: Refused) => void,
+  ): void {
+    const first = nextSequence(count)
+    this.#send(() => {
+      for (let index = 0; index < count; index++) build(writer, first + index, index === ackAt ? c.NLM_F_ACK : 0, index)
+    })
+    this.#answers(first, ackAt + 1, (ack, index) => {
+      if (ack.errno !== 0) onFailure(index, new Refused(errnoName(ack.errno), ack.text))
+    })
+  }
+
+  /** One object by its key; undefined when the kernel answers ENODEV or ENOENT. */
+  get<T>(build: (writer: MessageWriter, sequence: number) => void, read: (reader: MessageReader, message: Message) => T): T | undefined {
+    const own = nextSequence(1)
+    this.#send(() => build(writer, own))
+    for (;;) {
+      let value: T | undefined
+      let ended = false
+      const reader = this.#receive()
+      reader.eachMessage((message) => {
+        if (message.sequence !== own) return
+        ended = true
+        if (message.type !== c.NLMSG_ERROR) value = read(reader, message)
+        else {
+          const ack = readAck(reader, message)
+          const name = errnoName(ack.errno)
+          if (ack.errno !== 0 && name !== 'ENODEV' && name !== 'ENOENT') throw new Refused(name, ack.text)
+        }
+      })
+      if (ended) return value
+    }
+  }
+
+  /**
+   * Reads a table, one received piece a turn, so that requests can go between. A table that changed while it was read
+   * (NLM_F_DUMP_INTR) is read again.
+   */
+  *dump<T>(
+    build: (writer: MessageWriter, sequence: number) => void,
+    read: (reader: MessageReader, message: Message) => T | undefined,
+  ): Generator<undefined, T[]> {
+    for (let attempt = 0; attempt < maxDumpAttempts; attempt++) {
+      const own = nextSequence(1)
+      const values: T[] = []
+      let done = false
+      let interrupted = false
+      this.#send(() => build(writer, own))
+      while (!done) {
+        const reader = this.#receive()
+        reader.eachMessage((message) => {
+          if (message.sequence !== own || done) return
+          if ((message.flags & c.NLM_F_DUMP_INTR) !== 0) interrupted = true
+          if (message.type === c.NLMSG_DONE || message.type === c.NLMSG_ERROR) {
+            done = true
+            const ack = readAck(reader, message)
+            if (ack.errno !== 0 && errnoName(ack.errno) !== 'EINTR') throw new Refused(errnoName(ack.errno), ack.text)
+            return
+          }
+          const value = read(reader, message)
+          if (value !== undefined) values.push(value)
+        })
+        if (!done) yield
+      }
+      if (!interrupted) return values
+      yield
+    }
+    throw new Unavailable(`the table changed during each of ${maxDumpAttempts} readings`)
+  }
+
+  /** Reads what is there without waiting. Throws SystemCallFailure ENOBUFS when some was lost. `visit` must not use a socket. */
+  readAvailable(visit: (reader: MessageReader, message: Message) => void): void {
+    for (;;) {
+      const length = libc.receive(this.fd, received, false)
+      if (length === undefined) return
+      const reader = new MessageReader(received.subarray(0, Math.min(length, received.length)))
+      reader.eachMessage((message) => visit(reader, message))
+    }
+  }
+
+  #send(build: () => void): void {
+    writer.clear()
+    build()
+    libc.send(this.fd, writer.bytes)
+  }
+
+  /** Until the last of `count` requests from `first` on has been answered. */
+  #answers(first: number, count: number, visit: (ack: ReturnType<typeof readAck>, index: number) => void): void {
+    for (let ended = false; !ended; ) {
+      const reader = this.#receive()
+      reader.eachMessage((message) => {
+        const index = (message.sequence - first) >>> 0
+        if (message.type !== c.NLMSG_ERROR || index >= count) return
+        visit(readAck(reader, message), index)
+        if (index === count - 1) ended = true
+      })
+    }
+  }
+
+  #receive(): MessageReader {
+    const length = libc.receive(this.fd, received, true)
+    if (length === undefined) throw new Unavailable(`the kernel did not answer within ${answerTimeoutS} s`)
+    if (length > received.length) throw new Unavailable(`an answer of ${length} bytes is longer than ${received.length}`)
+    return new MessageReader(received.subarray(0, length))
+  }
+}
+
+/** First of `count` sequence numbers, never 0 (notifications have 0). */
+function nextSequence(count: number): number {
+  const first = sequence
+  sequence = sequence + count >= 0xffffffff ? 1 : sequence + count
+  return first
+}

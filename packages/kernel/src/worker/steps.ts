@@ -1,0 +1,147 @@
+/** One function a kind of step. Each throws Refused, SystemCallFailure, NamespaceGone or InvalidValue. */
+import { writeFileSync } from 'node:fs'
+import { announcementFrames } from '../announce/frames.ts'
+import { deleteAddress, deleteRoute, replaceAddress, replaceRoute } from '../rtnl/address.ts'
+import { deleteLink, type LinkKind, type LinkSettings, newLink, setBridgePort, setLink } from '../rtnl/link-build.ts'
+import { InvalidValue } from '../rtnl/wire.ts'
+import type { AddBridge, AddVeth, AddVxlan, Namespace, Operation, SetLink } from '../types.ts'
+import { sendFrames } from './announce.ts'
+import { type EntryStep, runEntries } from './entries.ts'
+import { Refused } from './failures.ts'
+import type { Netns } from './namespaces.ts'
+
+export type Open = (ns: Namespace) => Netns
+
+export function runStep(open: Open, step: Operation): void {
+  switch (step.op) {
+    case 'veth.add':
+      return addVeth(open, step)
+    case 'bridge.add':
+      return addBridge(open, step)
+    case 'vxlan.add':
+      return addVxlan(open, step)
+    case 'link.set':
+      return changeLink(open, step)
+    case 'bridge.port':
+      return open(step.ns).route.request((writer, sequence) => setBridgePort(writer, sequence, indexOf(open, step), step))
+    case 'address.replace':
+      return open(step.ns).route.request((writer, sequence) => replaceAddress(writer, sequence, indexOf(open, step), step.address))
+    case 'address.delete':
+      return open(step.ns).route.request((writer, sequence) => deleteAddress(writer, sequence, indexOf(open, step), step.address))
+    case 'route.replace':
+      return open(step.ns).route.request((writer, sequence) => replaceRoute(writer, sequence, indexOf(open, step), step.destination, step.gateway))
+    case 'route.delete':
+      return open(step.ns).route.request((writer, sequence) => deleteRoute(writer, sequence, indexOf(open, step), step.destination, step.gateway))
+    case 'sysctl':
+      return writeSysctl(open, step.ns, step.path, step.value)
+    case 'announce':
+      return open(step.ns).inside(() => sendFrames(indexOf(open, step), announcementFrames(step.mac, step.addresses)))
+    default:
+      return runEntries(open, [step satisfies EntryStep], (_, failure) => {
+        throw failure
+      })
+  }
+}
+
+/** In one request: both ends made where they stay, ours in its bridge and up. The alias and the peer's "up" cannot be part of it. */
+function addVeth(open: Open, step: AddVeth): void {
+  const ns = open(step.ns)
+  const peerNs = open(step.peer.ns)
+  const { peer } = step
+  const settings: LinkSettings = {
+    name: step.name,
+    mac: step.mac,
+    mtu: step.mtu,
+    masterIndex: masterIndex(open, step.ns, step.master),
+    up: step.up || undefined,
+  }
+  const kind: LinkKind = { kind: 'veth', peer: { name: peer.name, mac: peer.mac, mtu: peer.mtu ?? step.mtu, namespaceFd: peerNs.fd } }
+  try {
+    ns.route.request((writer, sequence) => newLink(writer, sequence, settings, kind))
+  } catch (error) {
+    if (!(error instanceof Refused) || error.errno !== 'EEXIST') throw error
+    throw new Refused(error.errno, error.text, ns.route.indexOf(step.name) === 0 ? 'peer' : 'link')
+  }
+  finish(ns, step.name, () => {
+    setAlias(ns, step.name, step.alias)
+    if (peer.up === true || peer.alias !== undefined) {
+      const index = peerNs.route.indexOf(peer.name)
+      peerNs.route.request((writer, sequence) => setLink(writer, sequence, { index, alias: peer.alias, up: peer.up || undefined }))
+    }
+  })
+}
+
+function addBridge(open: Open, step: AddBridge): void {
+  const ns = open(step.ns)
+  ns.route.request((writer, sequence) =>
+    newLink(writer, sequence, { name: step.name, mac: step.mac, mtu: step.mtu, up: step.up || undefined }, { kind: 'bridge' }),
+  )
+  finish(ns, step.name, () => setAlias(ns, step.name, step.alias))
+}
+
+/** The request goes to `socketNs`, whose socket the tunnel keeps; the device appears in `ns` (as `ip link add ... netns` does). */
+function addVxlan(open: Open, step: AddVxlan): void {
+  const ns = open(step.ns)
+  const settings: LinkSettings = {
+    name: step.name,
+    mac: step.mac,
+    mtu: step.mtu,
+    masterIndex: masterIndex(open, step.ns, step.master),
+    up: step.up || undefined,
+    namespaceFd: ns.fd,
+  }
+  open(step.socketNs).route.request((writer, sequence) =>
+    newLink(writer, sequence, settings, { kind: 'vxlan', vni: step.vni, local: step.local, port: step.port }),
+  )
+  finish(ns, step.name, () => setAlias(ns, step.name, step.alias))
+}
+
+function changeLink(open: Open, step: SetLink): void {
+  const settings: LinkSettings = {
+    index: indexOf(open, step),
+    ...(step.rename === undefined ? {} : { name: step.rename }),
+    mac: step.mac,
+    mtu: step.mtu,
+    alias: step.alias,
+    masterIndex: step.master === '' ? 0 : masterIndex(open, step.ns, step.master),
+    up: step.up,
+  }
+  open(step.ns).route.request((writer, sequence) => setLink(writer, sequence, settings))
+}
+
+/** Invariant: a step that adds a link leaves the whole link or none. */
+function finish(ns: Netns, name: string, rest: () => void): void {
+  try {
+    rest()
+  } catch (error) {
+    const index = ns.route.indexOf(name)
+    if (index !== 0) ns.route.request((writer, sequence) => deleteLink(writer, sequence, index))
+    throw error
+  }
+}
+
+function setAlias(ns: Netns, name: string, alias: string | undefined): void {
+  if (alias !== undefined) ns.route.request((writer, sequence) => setLink(writer, sequence, { name, alias }))
+}
+
+function indexOf(open: Open, step: { readonly ns: Namespace; readonly name: string }): number {
+  const index = open(step.ns).route.indexOf(step.name)
+  if (index === 0) throw new Refused('ENODEV', `there is no interface ${step.name}`)
+  return index
+}
+
+function masterIndex(open: Open, ns: Namespace, master: string | undefined): number | undefined {
+  return master === undefined || master === '' ? undefined : indexOf(open, { ns, name: master })
+}
+
+function writeSysctl(open: Open, ns: Namespace, path: string, value: string): void {
+  if (!/^net(\/[A-Za-z0-9_.-]+)+$/.test(path) || path.split('/').includes('..'))
+    throw new InvalidValue('path', `${JSON.stringify(path)} is no sysctl below net/`)
+  try {
+    open(ns).inside(() => writeFileSync(`/proc/sys/${path}`, value))
+  } catch (error) {
+    // Only there while br_netfilter is loaded, and harmless when it is not.
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT' && path.startsWith('net/bridge/bridge-nf-')) return
+    throw error
+  }
+}

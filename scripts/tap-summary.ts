@@ -1,0 +1,67 @@
+/**
+ * Runs AVA and reports for people and for CI: progress while it works, every failure in full as it happens, what was
+ * skipped and why, and as last line "N passed, N failed". Arguments go to AVA (file names, --match).
+ */
+import { spawn } from 'node:child_process'
+import { createInterface } from 'node:readline'
+
+const progressMs = 10_000
+const startedMs = performance.now()
+let passed = 0
+let failed = 0
+const skipped: string[] = []
+/** Lines of the failure being read: AVA writes a YAML block and log lines after `not ok`. */
+let open: { readonly title: string; readonly lines: string[]; readonly kind: 'failure' | 'skip' | 'pass' } | undefined
+
+const ava = spawn('node_modules/.bin/ava', ['--tap', ...process.argv.slice(2)], { stdio: ['ignore', 'pipe', 'inherit'] })
+const progress = setInterval(() => say(`${passed} passed, ${failed} failed so far`), progressMs)
+const ended = new Promise<number>((resolve) => ava.once('close', (code, signal) => resolve(signal === null ? (code ?? 1) : 1)))
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => ava.kill(signal))
+
+for await (const line of createInterface({ input: ava.stdout })) read(line)
+closeOpen()
+clearInterval(progress)
+const code = await ended
+
+if (skipped.length > 0) process.stdout.write(`\nskipped:\n${skipped.map((line) => `  ${line}\n`).join('')}`)
+// AVA's own verdict counts too: it fails for what is no test (no file matched, a crash before the first test).
+if (code !== 0 && failed === 0) {
+  process.stdout.write(`\nAVA ended with exit code ${code} although no test failed\n`)
+  failed = 1
+}
+say('done')
+process.stdout.write(`${passed} passed, ${failed} failed\n`)
+process.exitCode = failed === 0 && code === 0 ? 0 : 1
+
+function read(line: string): void {
+  const match = /^(not ok|ok) \d+ - (.*?)(?: # (SKIP|TODO)(.*))?$/.exec(line)
+  if (match === null) {
+    if (!/^(TAP version|1\.\.|# (tests|pass|fail|skip|todo))/.test(line)) open?.lines.push(line)
+    return
+  }
+  closeOpen()
+  const [, verdict, title = '', directive] = match
+  const kind = directive === undefined ? (verdict === 'ok' ? 'pass' : 'failure') : 'skip'
+  open = { title, lines: [], kind }
+}
+
+function closeOpen(): void {
+  if (open === undefined) return
+  const { title, lines, kind } = open
+  const logged = lines.flatMap((line) => /^\s*#\s?(.*)$/.exec(line)?.[1] ?? [])
+  // A test that cannot run on this machine passes at once and says why in a log line "skipped: <reason>".
+  const reason = logged.find((line) => line.trim().startsWith('skipped:'))
+  open = undefined
+  if (kind === 'failure') {
+    failed++
+    process.stdout.write(`\nFAILED ${title}\n${lines.map((line) => `  ${line}\n`).join('')}`)
+  } else if (kind === 'skip' || reason !== undefined) {
+    skipped.push(`${title}: ${reason?.trim().slice('skipped:'.length).trim() ?? 'test.skip'}`)
+  } else {
+    passed++
+  }
+}
+
+function say(text: string): void {
+  process.stdout.write(`[${((performance.now() - startedMs) / 1000).toFixed(0).padStart(4)} s] ${text}\n`)
+}

@@ -1,0 +1,73 @@
+/** The CNI environment (CNI spec 1.1.0, section "Parameters"), checked before anything is done with it. */
+import { statfsSync, statSync } from 'node:fs'
+import { checkContainerId, checkInterfaceName, HeddleError, type TraceHeaders } from '@heddle/core'
+import { recoded } from '../fields.ts'
+
+export const cniCommands = ['ADD', 'DEL', 'CHECK', 'STATUS', 'VERSION', 'GC'] as const
+export type CniCommand = (typeof cniCommands)[number]
+
+export interface CniEnvironment {
+  readonly command: CniCommand
+  readonly containerId: string
+  readonly netns: string
+  readonly interfaceName: string
+  /** CNI_ARGS, every key. */
+  readonly args: ReadonlyMap<string, string>
+  readonly trace: Partial<TraceHeaders>
+}
+
+/** NSFS_MAGIC of uapi/linux/magic.h: the file system of namespace files. */
+const nsfsMagic = 0x6e736673
+
+/** Fails with invalid-environment, naming the variable. */
+export function parseEnvironment(env: ReadonlyMap<string, string>): CniEnvironment {
+  const read = (name: string) => env.get(name) ?? ''
+  const command = cniCommands.find((one) => one === read('CNI_COMMAND'))
+  if (command === undefined) throw wrong('CNI_COMMAND', `${JSON.stringify(read('CNI_COMMAND').slice(0, 40))} is not known`, `use ${cniCommands.join(', ')}`)
+  const perContainer = command === 'ADD' || command === 'DEL' || command === 'CHECK'
+  if (perContainer) {
+    for (const name of ['CNI_CONTAINERID', 'CNI_IFNAME', ...(command === 'DEL' ? [] : ['CNI_NETNS'])]) {
+      if (read(name) === '') throw wrong(name, 'is missing', `set it in the environment of ${command}`)
+    }
+    recoded('invalid-environment', 'CNI_CONTAINERID', () => checkContainerId(read('CNI_CONTAINERID')))
+    recoded('invalid-environment', 'CNI_IFNAME', () => checkInterfaceName(read('CNI_IFNAME')))
+    if (read('CNI_NETNS') !== '' && !/^\/[^\0]{0,4000}$/.test(read('CNI_NETNS'))) throw wrong('CNI_NETNS', 'is not an absolute path', 'give the path of a network namespace')
+  }
+  return {
+    command,
+    containerId: read('CNI_CONTAINERID'),
+    netns: read('CNI_NETNS'),
+    interfaceName: read('CNI_IFNAME'),
+    // A runtime may leave behind arguments that no longer parse; they must not keep a container from going away.
+    args: command === 'ADD' ? parseArgs(read('CNI_ARGS')) : new Map(),
+    trace: { traceparent: read('TRACEPARENT'), tracestate: read('TRACESTATE') },
+  }
+}
+
+/** Fails with netns-gone when the path is missing or is no namespace. What this process may not look at is left to the hands. */
+export function checkNetns(path: string): void {
+  const remedy = 'create the namespace before ADD, and give its path (for instance /run/netns/NAME)'
+  try {
+    statSync(path)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EACCES') return
+    throw new HeddleError('netns-gone', `network namespace ${JSON.stringify(path)} does not exist`, { field: 'CNI_NETNS', remedy })
+  }
+  if (statfsSync(path).type !== nsfsMagic) throw new HeddleError('netns-gone', `${JSON.stringify(path)} is not a network namespace`, { field: 'CNI_NETNS', remedy })
+}
+
+/** `K=V;K2=V2`. Keys that are not ours are other plugins'. */
+function parseArgs(text: string): Map<string, string> {
+  const args = new Map<string, string>()
+  for (const part of text.split(';')) {
+    if (part === '') continue
+    const [key = '', value, ...rest] = part.split('=')
+    if (key === '' || value === undefined || rest.length > 0) throw wrong('CNI_ARGS', `${JSON.stringify(part.slice(0, 80))} is not KEY=VALUE`, 'separate pairs with ";"')
+    args.set(key, value)
+  }
+  return args
+}
+
+function wrong(name: string, what: string, remedy: string): HeddleError {
+  return new HeddleError('invalid-environment', `${name} ${what}`, { field: name, remedy })
+}

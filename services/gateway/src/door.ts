@@ -1,0 +1,64 @@
+/** What the dialects share: a plugin call with its own deadline and its own trace, and a unix socket to hear it on. */
+import { chmodSync, mkdirSync, rmSync } from 'node:fs'
+import { connect, type Server } from 'node:net'
+import { dirname } from 'node:path'
+import { type Call, HeddleError, raceCall, rootContext, type TraceHeaders, withCall, withService, withSpan } from '@heddle/core'
+import type { Attributes } from '@opentelemetry/api'
+import type { FlowParts } from './flows/parts.ts'
+
+export interface PluginCall {
+  /** `cni ADD`, `docker NetworkDriver.Join`: the name of the root span. */
+  readonly name: string
+  readonly attributes: Attributes
+  readonly timeoutMs: number
+  /** The endpoint id where there is one. */
+  readonly key: string
+  /** The caller went away. */
+  readonly signal: AbortSignal
+  /** A trace to continue. */
+  readonly trace?: Partial<TraceHeaders>
+}
+
+/** Runs `body` as the root of a trace that this host's gateway keeps. Rejects at the deadline at the latest. */
+export function pluginCall<T>(parts: Pick<FlowParts, 'cluster' | 'clock'>, options: PluginCall, body: (call: Call) => Promise<T>): Promise<T> {
+  const context = withService(rootContext(parts.cluster.host, options.trace), 'gateway')
+  return withCall({ timeoutMs: options.timeoutMs, key: options.key, signal: options.signal, context, clock: parts.clock }, (call) =>
+    withSpan(call, options.name, options.attributes, (inner) => raceCall(body(inner), inner)),
+  )
+}
+
+/** Listens with mode 0600. A socket file nobody answers on was left by a crash and is replaced; a live one is an error. */
+export async function listenUnix(server: Server, path: string): Promise<void> {
+  await claimSocketPath(path)
+  await new Promise<void>((resolve, reject) => {
+    const umask = process.umask(0o177)
+    try {
+      server.once('error', reject)
+      // A unix socket is bound before listen() returns, so the mask need not outlive this turn.
+      server.listen(path, () => {
+        server.off('error', reject)
+        resolve()
+      })
+    } finally {
+      process.umask(umask)
+    }
+  })
+  chmodSync(path, 0o600)
+}
+
+/** Makes the directory (0700) and removes a dead socket. Fails with invalid-argument when somebody is listening. */
+export async function claimSocketPath(path: string): Promise<void> {
+  mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
+  const state = await new Promise<'live' | 'dead' | 'absent'>((resolve) => {
+    const probe = connect(path)
+    probe.once('connect', () => {
+      probe.destroy()
+      resolve('live')
+    })
+    probe.once('error', (error: NodeJS.ErrnoException) => resolve(error.code === 'ENOENT' ? 'absent' : 'dead'))
+  })
+  if (state === 'live') {
+    throw new HeddleError('invalid-argument', `another process is listening on ${path}`, { field: 'runDir', remedy: 'stop the other gateway, or give this one another runDir' })
+  }
+  if (state === 'dead') rmSync(path, { force: true })
+}

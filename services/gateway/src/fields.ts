@@ -1,0 +1,44 @@
+/** Addresses, prefixes and MACs given by people: canonical text, or invalid-argument with the field at fault. */
+import { type ErrorCode, HeddleError } from '@heddle/core'
+import { AddressError, canonicalIp, canonicalMac, formatPrefix, isInterfaceMac, parseAddressPrefix, parseMac, parsePrefix } from '@heddle/net'
+
+export function ipField(text: string, field: string): string {
+  return checked(field, () => canonicalIp(text))
+}
+
+/** `10.1.0.0/16`; host bits must be zero. */
+export function prefixField(text: string, field: string): string {
+  return checked(field, () => formatPrefix(parsePrefix(text)))
+}
+
+/** The bare address of `address` or `address/length`. */
+export function hostIpField(text: string, field: string): string {
+  return checked(field, () => (text.includes('/') ? (parseAddressPrefix(text), canonicalIp(text.slice(0, text.indexOf('/')))) : canonicalIp(text)))
+}
+
+/** A unicast MAC. */
+export function macField(text: string, field: string): string {
+  return checked(field, () => {
+    if (!isInterfaceMac(parseMac(text))) throw new AddressError(text, 'is no unicast address: clear the lowest bit of its first octet')
+    return canonicalMac(text)
+  })
+}
+
+/** What a check throws, as another code: a door names the place the value came from in its own protocol's terms. */
+export function recoded<T>(code: ErrorCode, place: string, check: () => T): T {
+  try {
+    return check()
+  } catch (error) {
+    const failure = HeddleError.from(error)
+    throw new HeddleError(code, `${place}: ${failure.message}`, { field: place, remedy: failure.remedy, cause: error })
+  }
+}
+
+function checked(field: string, parse: () => string): string {
+  try {
+    return parse()
+  } catch (error) {
+    if (!(error instanceof AddressError)) throw error
+    throw new HeddleError('invalid-argument', `${field} ${error.message}`, { field, remedy: `correct ${field}`, cause: error })
+  }
+}

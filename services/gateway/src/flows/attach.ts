@@ -1,0 +1,150 @@
+/**
+ * Attaches an endpoint in one go, as CNI ADD does: claim and links side by side, then record and wiring side by side.
+ * Two waits stand between the call and its result, and no lookup when the network is known.
+ */
+import type { AttachResponse, Endpoint, Network, Route } from '@heddle/contract'
+import { type Call, HeddleError, macOf, undoCall, withCall } from '@heddle/core'
+import type { FlowParts } from './parts.ts'
+import { defaultRoutes, familyOf, wantsOf } from './plan.ts'
+import { together, type Undo, undoing } from './undo.ts'
+
+export interface AttachWish {
+  /** What is recorded, but for network, host, state and addresses; an empty `mac` is derived from the id. */
+  readonly endpoint: Pick<Endpoint, 'id' | 'containerId' | 'containerName' | 'interfaceName' | 'sandbox' | 'mac' | 'ports' | 'runtime'>
+  /** Finds the network, from the directory if it is known; also checks whether it suits the wish. */
+  readonly network: (call: Call) => Promise<Network>
+  /** Static addresses, bare. Families without one get a dynamic address. */
+  readonly addresses: readonly string[]
+  /** Beside the default routes, or instead of the one of the same destination. */
+  readonly routes: readonly Route[]
+}
+
+export interface Attached {
+  readonly network: Network
+  readonly endpoint: Endpoint
+  readonly routes: readonly Route[]
+  readonly wiring: AttachResponse
+}
+
+/** Codes that may mean no more than that the directory's entry is out of date, or that a sweep was faster: once more from the start. */
+const stale: ReadonlySet<string> = new Set(['network-unknown', 'pool-unknown', 'conflict', 'claim-fenced'])
+
+/**
+ * Fails with interface-exists when the endpoint is attached already, unless it is the very same wish and its interface
+ * is intact: then the result is the recorded one (a runtime that repeats a call whose answer it lost).
+ */
+export function attach(parts: FlowParts, wish: AttachWish, call: Call): Promise<Attached> {
+  return parts.endpoints.runAttach(wish.endpoint.id, call, async () => {
+    const network = await wish.network(call)
+    try {
+      return await attachTo(parts, network, wish, call)
+    } catch (error) {
+      if (!stale.has(HeddleError.from(error).code)) throw error
+      parts.directory.forget(network)
+      return attachTo(parts, await wish.network(call), wish, call)
+    }
+  })
+}
+
+async function attachTo(parts: FlowParts, network: Network, wish: AttachWish, call: Call): Promise<Attached> {
+  const { host, ipam, networks, wiring } = parts.cluster
+  const { id, sandbox, interfaceName } = wish.endpoint
+  const wants = wantsOf(network, wish.addresses)
+  const draft = { ...wish.endpoint, mac: wish.endpoint.mac || macOf(id), networkId: network.id, networkName: network.name, host }
+
+  return undoing(parts, call, async (undo) => {
+    undo.add('release the addresses', (late) => ipam.release({ owner: id }, late))
+    undo.add('remove the interface', (late) => wiring.detach({ endpointId: id, networkId: network.id, sandbox, interfaceName }, late))
+    const [{ allocations }, { existed }] = await unlessRecorded(parts, wish, undo, call, () =>
+      together([
+        wants.length === 0 ? { allocations: [] } : ipam.allocate({ owner: id, host, wants }, call),
+        wiring.prepare({ network, endpoint: draft }, call),
+      ]),
+    )
+    if (existed) {
+      const recorded = await findEndpoint(parts, id, call)
+      if (recorded !== undefined) {
+        undo.disarm()
+        return repeat(parts, network, wish, recorded, call)
+      }
+    }
+
+    const claims = allocations.flatMap(({ claim }) => (claim === undefined ? [] : [claim]))
+    const addresses = claims.map((claim) => `${claim.address}/${claim.prefixLength}`)
+    const claimRevision = claims.reduce((highest, claim) => (claim.revision > highest ? claim.revision : highest), 0n)
+    const routes = withDefaults(network, addresses, wish.routes)
+    const endpoint = { ...draft, addresses, state: 'wired' }
+    undo.add('forget the endpoint', (late) => networks.deleteEndpoint({ id }, late))
+    const [record, wired] = await together([
+      networks.putEndpoint({ endpoint, claimRevision }, call),
+      wiring.attach({ network, endpoint, routes }, call),
+      wish.endpoint.ports.length === 0
+        ? undefined
+        : wiring.publishPorts({ endpointId: id, network, addresses: addresses.map(bare), ports: wish.endpoint.ports }, call),
+    ])
+    return { network, endpoint: record.endpoint ?? { ...endpoint, createdAt: '', updatedAt: '', revision: 0n }, routes, wiring: wired }
+  })
+}
+
+/** The record of an endpoint, or undefined. */
+export async function findEndpoint(parts: FlowParts, id: string, call: Call): Promise<Endpoint | undefined> {
+  const { endpoints } = await parts.cluster.networks.listEndpoints({ id }, call)
+  return endpoints[0]
+}
+
+/** The routes asked for, and the default routes they do not replace. A route without gateway goes to the network's own. */
+export function withDefaults(network: Network, addresses: readonly string[], asked: readonly Route[]): Route[] {
+  const defaults = defaultRoutes(network, addresses)
+  const completed = asked.map((route) => ({
+    ...route,
+    gateway: route.gateway || (defaults.find((one) => familyOf(one.destination) === familyOf(route.destination))?.gateway ?? ''),
+  }))
+  return [...defaults.filter((one) => !asked.some((route) => route.destination === one.destination)), ...completed]
+}
+
+/**
+ * When claim or links fail, the endpoint may be one that is attached already and in use: then undoing would take its
+ * addresses away. Only a record tells; when nobody can say, the sweeps decide later with the record in hand.
+ */
+async function unlessRecorded<T>(parts: FlowParts, wish: AttachWish, undo: Undo, call: Call, body: () => Promise<T>): Promise<T> {
+  try {
+    return await body()
+  } catch (error) {
+    const recorded = await withCall(undoCall(call, parts.releaseTimeoutMs), (late) => findEndpoint(parts, wish.endpoint.id, late)).catch(() => 'unsure' as const)
+    if (recorded !== undefined) undo.disarm()
+    if (recorded !== undefined && recorded !== 'unsure') throw exists(recorded)
+    throw error
+  }
+}
+
+async function repeat(parts: FlowParts, network: Network, wish: AttachWish, recorded: Endpoint, call: Call): Promise<Attached> {
+  const { wiring } = parts.cluster
+  if (recorded.state !== 'wired' || recorded.networkId !== network.id || !isSameWish(wish, recorded)) throw exists(recorded)
+  const routes = withDefaults(network, recorded.addresses, wish.routes)
+  const { differences } = await wiring.check({ network, endpoint: recorded, routes }, call)
+  if (differences.length > 0) throw exists(recorded)
+  return { network, endpoint: recorded, routes, wiring: await wiring.attach({ network, endpoint: recorded, routes }, call) }
+}
+
+function isSameWish(wish: AttachWish, recorded: Endpoint): boolean {
+  const { endpoint } = wish
+  const has = new Set(recorded.addresses.map(bare))
+  return (
+    endpoint.sandbox === recorded.sandbox &&
+    endpoint.interfaceName === recorded.interfaceName &&
+    (endpoint.mac === '' || endpoint.mac === recorded.mac) &&
+    wish.addresses.every((address) => has.has(address)) &&
+    JSON.stringify(endpoint.ports) === JSON.stringify(recorded.ports)
+  )
+}
+
+function exists(recorded: Endpoint): HeddleError {
+  return new HeddleError('interface-exists', `container ${recorded.containerId} is attached to network ${recorded.networkName} already as ${recorded.interfaceName}`, {
+    remedy: 'call DEL for this container and interface first, or choose another interface name',
+    details: { endpoint: recorded.id },
+  })
+}
+
+function bare(address: string): string {
+  return address.split('/', 1)[0] ?? ''
+}

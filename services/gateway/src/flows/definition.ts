@@ -1,0 +1,85 @@
+/** What a network is to be: checked, in canonical spelling, and compared with one that is there. Pure. */
+import type { CreateNetworkRequest, Network, Subnet } from '@heddle/contract'
+import { checkNetworkName, HeddleError, invalid } from '@heddle/core'
+import { ipField, prefixField } from '../fields.ts'
+
+/** Where an overlay's containers get their default route from; recorded as the network's option `gateway`. */
+export const gatewayModes = {
+  docker: 'Docker adds its docker_gwbridge (default)',
+  network: "the pool's own gateway",
+  none: 'no way out',
+} as const
+
+const kinds = ['overlay', 'bridge'] as const
+const maxMtu = 65_535
+
+/** Fails with invalid-argument. An empty kind is an overlay. */
+export function checkDefinition(given: CreateNetworkRequest): CreateNetworkRequest {
+  const kind = given.kind || 'overlay'
+  checkNetworkName(given.name)
+  if (!kinds.some((one) => one === kind)) throw invalid('kind', `network kind ${JSON.stringify(kind)} is not known`, `use ${kinds.join(' or ')}`)
+  if (given.mtu !== 0 && !(given.mtu >= 68 && given.mtu <= maxMtu)) throw invalid('mtu', `MTU ${given.mtu} is out of range`, `use 68 to ${maxMtu}, or leave it out`)
+  if (given.vni !== 0 && kind !== 'overlay') throw invalid('vni', `a ${kind} network has no VNI`, 'leave the VNI out, or make it an overlay')
+  if (given.vni !== 0 && !(given.vni >= 4096 && given.vni <= 16_777_215)) throw invalid('vni', `VNI ${given.vni} is out of range`, 'use 4096 to 16777215, or leave it out')
+  checkOptions(given.options, kind)
+  return { ...given, kind, subnets: given.subnets.map(checkSubnet) }
+}
+
+/** Whether a network that is there is what the definition asks for; what the definition leaves open matches anything. */
+export function differencesTo(network: Network, wanted: CreateNetworkRequest): string[] {
+  const differences: string[] = []
+  const compare = (what: string, has: unknown, wants: unknown) => {
+    if (has !== wants) differences.push(`its ${what} is ${String(has) || 'none'}, not ${String(wants) || 'none'}`)
+  }
+  compare('kind', network.kind, wanted.kind)
+  compare('internal', network.internal, wanted.internal)
+  if (wanted.mtu !== 0) compare('MTU', network.mtu, wanted.mtu)
+  if (wanted.vni !== 0) compare('VNI', network.vni, wanted.vni)
+  compare('options', sorted(network.options), sorted(wanted.options))
+  if (wanted.subnets.length > 0) compare('subnets', list(network.pools), list(wanted.subnets))
+  for (const subnet of wanted.subnets) {
+    const pool = network.pools.find((one) => one.prefix === subnet.prefix)
+    if (subnet.gateway !== '' && pool !== undefined) compare(`gateway in ${subnet.prefix}`, pool.gateway, subnet.gateway)
+  }
+  return differences
+}
+
+export function differs(network: Network, differences: readonly string[]): HeddleError {
+  return new HeddleError('network-exists', `network ${network.name} exists with another definition: ${differences.join('; ')}`, {
+    field: 'name',
+    remedy: 'use the existing definition, another name, or delete the network first',
+  })
+}
+
+function checkSubnet(given: Subnet, index: number): Subnet {
+  const at = `subnets[${index}]`
+  return {
+    prefix: prefixField(given.prefix, `${at}.prefix`),
+    ranges: given.ranges.map((range) => ({ first: ipField(range.first, `${at}.ranges.first`), last: ipField(range.last, `${at}.ranges.last`) })),
+    gateway: given.gateway === '' ? '' : ipField(given.gateway, `${at}.gateway`),
+    excluded: given.excluded.map((one) => (one.includes('/') ? prefixField(one, `${at}.excluded`) : ipField(one, `${at}.excluded`))),
+    auxiliary: Object.fromEntries(Object.entries(given.auxiliary).map(([name, address]) => [name, ipField(address, `${at}.auxiliary.${name}`)])),
+  }
+}
+
+function checkOptions(options: Readonly<Record<string, string>>, kind: string): void {
+  for (const [key, value] of Object.entries(options)) {
+    if (key !== 'gateway') throw invalid(`options.${key}`, `network option ${JSON.stringify(key)} is not known`, 'the options are: gateway')
+    if (!Object.hasOwn(gatewayModes, value)) throw invalid('options.gateway', `gateway ${JSON.stringify(value)} is not known`, `use ${Object.keys(gatewayModes).join(', ')}`)
+    if (kind === 'bridge' && value !== 'network') throw invalid('options.gateway', 'a bridge network is its own gateway', 'leave the option out')
+  }
+}
+
+function sorted(options: Readonly<Record<string, string>>): string {
+  return Object.entries(options)
+    .map(([key, value]) => `${key}=${value}`)
+    .sort()
+    .join(', ')
+}
+
+function list(subnets: readonly { readonly prefix: string }[]): string {
+  return subnets
+    .map((subnet) => subnet.prefix)
+    .sort()
+    .join(', ')
+}

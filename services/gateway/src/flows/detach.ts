@@ -1,0 +1,33 @@
+/**
+ * Detaches an endpoint. The interface must go; the brains are then told, and what cannot be told to them in time is
+ * released by their sweeps, which find that the host has no interface for the record and no record for the claims.
+ */
+import { type Call, HeddleError, undoCall, withCall } from '@heddle/core'
+import type { FlowParts } from './parts.ts'
+
+export interface DetachWish {
+  readonly endpointId: string
+  /** Helps the hands when the endpoint's links are already gone; may be empty. */
+  readonly networkId: string
+  readonly sandbox: string
+  readonly interfaceName: string
+}
+
+/** Succeeds when nothing is there. Answers whether the brains were told. */
+export function detach(parts: FlowParts, wish: DetachWish, call: Call): Promise<{ readonly told: boolean }> {
+  return parts.endpoints.run(wish.endpointId, call, async () => {
+    await parts.cluster.wiring.detach(wish, call)
+    return { told: await release(parts, wish.endpointId, call) }
+  })
+}
+
+/** Forgets the record and frees the addresses, side by side and within the release budget. Never fails. */
+export async function release(parts: FlowParts, endpointId: string, call: Call): Promise<boolean> {
+  const { ipam, networks } = parts.cluster
+  return withCall({ ...undoCall(call, parts.releaseTimeoutMs), signal: call.signal }, async (late) => {
+    const outcomes = await Promise.allSettled([networks.deleteEndpoint({ id: endpointId }, late), ipam.release({ owner: endpointId }, late)])
+    const failed = outcomes.flatMap((outcome) => (outcome.status === 'rejected' ? [HeddleError.from(outcome.reason).message] : []))
+    if (failed.length > 0) parts.logger.warn({ endpoint: endpointId, failed }, 'the interface is gone, but not all brains were told; their sweeps will release the rest')
+    return failed.length === 0
+  })
+}

@@ -1,0 +1,45 @@
+/**
+ * One operation at a time per endpoint. The caller stops waiting at its deadline; the operation keeps its place until
+ * it has finished undoing itself, so that what comes next for the endpoint never meets it half done.
+ */
+import { type Call, KeyedQueue, raceCall } from '@heddle/core'
+
+export class EndpointQueue {
+  readonly #queue = new KeyedQueue()
+  readonly #running = new Set<Promise<unknown>>()
+  readonly #attaching = new Map<string, number>()
+
+  run<T>(endpointId: string, call: Call, task: () => Promise<T>): Promise<T> {
+    const running = this.#queue.run(endpointId, () => (call.signal.aborted ? Promise.reject(call.signal.reason as Error) : task()))
+    const settled: Promise<unknown> = running.then(
+      () => this.#running.delete(settled),
+      () => this.#running.delete(settled),
+    )
+    this.#running.add(settled)
+    return raceCall(running, call)
+  }
+
+  /** The same, and the endpoint counts as being attached until it is done. */
+  async runAttach<T>(endpointId: string, call: Call, task: () => Promise<T>): Promise<T> {
+    this.#attaching.set(endpointId, (this.#attaching.get(endpointId) ?? 0) + 1)
+    return this.run(endpointId, call, async () => {
+      try {
+        return await task()
+      } finally {
+        const left = (this.#attaching.get(endpointId) ?? 1) - 1
+        if (left === 0) this.#attaching.delete(endpointId)
+        else this.#attaching.set(endpointId, left)
+      }
+    })
+  }
+
+  /** Endpoints with an attach under way or waiting. */
+  attaching(): ReadonlySet<string> {
+    return new Set(this.#attaching.keys())
+  }
+
+  /** Resolves when everything under way has finished, undo included. */
+  async idle(): Promise<void> {
+    await Promise.all(this.#running)
+  }
+}

@@ -1,0 +1,52 @@
+/** What a network offers an endpoint: the addresses to claim for it, its gateways, its default routes. Pure. */
+import type { Network, Route, Want } from '@heddle/contract'
+import { HeddleError } from '@heddle/core'
+import { contains, type Family, parseIp, parsePrefix } from '@heddle/net'
+
+export const anywhere: Readonly<Record<Family, string>> = { 4: '0.0.0.0/0', 6: '::/0' }
+
+export function familyOf(address: string): Family {
+  return address.includes(':') ? 6 : 4
+}
+
+/**
+ * One want for each static address, and one for each family of the network that has none. Fails with
+ * address-outside-pool, before anything is asked of anybody.
+ */
+export function wantsOf(network: Network, addresses: readonly string[]): Want[] {
+  const stray = addresses.find((address) => !network.pools.some((pool) => contains(parsePrefix(pool.prefix), parseIp(address))))
+  if (stray !== undefined) {
+    throw new HeddleError('address-outside-pool', `address ${stray} is outside every pool of network ${network.name}`, {
+      field: 'address',
+      remedy: network.pools.length === 0 ? 'leave the address out' : `choose one of ${network.pools.map((pool) => pool.prefix).join(', ')}`,
+    })
+  }
+  return ([4, 6] as const).flatMap((family) => {
+    const poolIds = poolIdsOf(network, family)
+    const chosen = addresses.filter((address) => familyOf(address) === family)
+    if (poolIds.length === 0) return []
+    return (chosen.length === 0 ? [''] : chosen).map((address) => ({ poolIds, address }))
+  })
+}
+
+export function poolIdsOf(network: Network, family: Family): string[] {
+  return network.pools.filter((pool) => familyOf(pool.prefix) === family).map((pool) => pool.poolId)
+}
+
+/** The gateway for an address: that of the pool it is in. Empty when there is none or the network is internal. */
+export function gatewayFor(network: Network, address: string): string {
+  if (network.internal) return ''
+  const ip = parseIp(address.split('/', 1)[0] ?? '')
+  return network.pools.find((pool) => contains(parsePrefix(pool.prefix), ip))?.gateway ?? ''
+}
+
+/** The default route of each family in which one of the addresses has a gateway. */
+export function defaultRoutes(network: Network, addresses: readonly string[]): Route[] {
+  const routes = new Map<Family, Route>()
+  for (const address of addresses) {
+    const gateway = gatewayFor(network, address)
+    const family = familyOf(address)
+    if (gateway !== '' && !routes.has(family)) routes.set(family, { destination: anywhere[family], gateway })
+  }
+  return [...routes.values()]
+}

@@ -1,0 +1,93 @@
+/** CNI CHECK and `heddle endpoint inspect`: every difference between an endpoint's record and the kernel, in words. */
+import type { Endpoint, Network, Route } from '@heddle/contract'
+import type { Call } from '@heddle/core'
+import type { LinkInfo } from '@heddle/kernel'
+import { type EndpointShape, endpointShape, withoutLength } from './domain/endpoint-steps.ts'
+import { type NetworkShape, shapeOf } from './domain/network-shape.ts'
+import type { Fabric } from './fabric.ts'
+import type { HostContext } from './host-context.ts'
+import type { HostNetworks } from './networks.ts'
+import type { NftTable } from './nft-table.ts'
+import type { Publisher } from './publisher.ts'
+
+export interface CheckParts {
+  readonly context: HostContext
+  readonly fabric: Fabric
+  readonly networks: HostNetworks
+  readonly publisher: Publisher
+  readonly bridgeTable: NftTable
+}
+
+/** Changes nothing. */
+export async function checkEndpoint(parts: CheckParts, network: Network, endpoint: Endpoint, routes: readonly Route[], call: Call): Promise<string[]> {
+  const { context, fabric, networks } = parts
+  const shape = shapeOf(network, context)
+  const ns = shape.kind === 'overlay' ? fabric.ns : context.hostNs
+  if (ns === fabric.ns && !fabric.exists) return [`the fabric namespace ${fabric.ns.path} is gone`]
+  const wanted = endpointShape(endpoint, shape, ns, context.hostNs)
+  const found = await Promise.all([
+    checkHostSide(parts, shape, wanted, call),
+    wanted.handover ? [] : checkSandbox(parts, wanted, endpoint.sandbox, endpoint.addresses, routes, call),
+    networks.present.get(network.id)?.peers?.differences(call) ?? [],
+    checkPorts(parts, endpoint, call),
+  ])
+  return found.flat()
+}
+
+async function checkHostSide({ context: { kernel } }: CheckParts, network: NetworkShape, wanted: EndpointShape, call: Call): Promise<string[]> {
+  const look = (name: string | undefined) => (name === undefined ? undefined : kernel.link(wanted.ns, name, call))
+  const [bridge, vxlan, host] = await Promise.all([look(network.bridge), look(network.vxlan?.name), look(wanted.hostEnd)])
+  const differences = linkDifferences(network.bridge, bridge, network.mtu)
+  if (network.vxlan !== undefined) {
+    differences.push(...linkDifferences(network.vxlan.name, vxlan, network.mtu))
+    if (vxlan?.vxlan !== undefined && vxlan.vxlan.vni !== network.vxlan.vni)
+      differences.push(`${vxlan.name} carries VNI ${vxlan.vxlan.vni}, it should be ${network.vxlan.vni}`)
+    if (vxlan?.vxlan !== undefined && vxlan.vxlan.local !== network.vxlan.local)
+      differences.push(`${vxlan.name} sends from ${vxlan.vxlan.local}, it should be ${network.vxlan.local}`)
+  }
+  differences.push(...linkDifferences(wanted.hostEnd, host, wanted.mtu))
+  if (host === undefined || bridge === undefined) return differences
+  if (host.masterIndex !== bridge.index) differences.push(`${wanted.hostEnd} is not a port of ${wanted.bridge}`)
+  const entries = await kernel.neighbours(wanted.ns, host.index, call)
+  if (!entries.some(({ table, linkIndex, mac }) => table === 'bridge' && linkIndex === host.index && mac === wanted.mac))
+    differences.push(`${wanted.bridge} has no forwarding entry for ${wanted.mac} on ${wanted.hostEnd}`)
+  return differences
+}
+
+async function checkSandbox(
+  { context: { kernel } }: CheckParts,
+  wanted: EndpointShape,
+  sandbox: string,
+  addresses: readonly string[],
+  routes: readonly Route[],
+  call: Call,
+): Promise<string[]> {
+  if (kernel.namespaceInode(sandbox) === undefined) return [`the sandbox ${sandbox} is gone`]
+  const link = await kernel.link(wanted.peerNs, wanted.peerName, call)
+  const differences = linkDifferences(wanted.peerName, link, wanted.mtu)
+  if (link === undefined) return differences
+  if (link.mac !== wanted.mac) differences.push(`${wanted.peerName} has MAC ${link.mac}, it should be ${wanted.mac}`)
+  const [hasAddresses, hasRoutes] = await Promise.all([kernel.addresses(wanted.peerNs, call), kernel.routes(wanted.peerNs, call)])
+  for (const address of addresses) {
+    if (!hasAddresses.some((is) => is.linkIndex === link.index && is.address === address)) differences.push(`address ${address} is not on ${wanted.peerName}`)
+  }
+  for (const { destination, gateway } of routes) {
+    if (!hasRoutes.some((is) => is.linkIndex === link.index && is.destination === destination && is.gateway === gateway)) {
+      differences.push(`route ${destination}${gateway === '' ? '' : ` by ${gateway}`} is not on ${wanted.peerName}`)
+    }
+  }
+  return differences
+}
+
+async function checkPorts({ publisher, bridgeTable }: CheckParts, endpoint: Endpoint, call: Call): Promise<string[]> {
+  if (endpoint.ports.length === 0) return []
+  await bridgeTable.refresh(call)
+  return publisher
+    .missing(endpoint.addresses.map(withoutLength), endpoint.ports)
+    .map((port) => `${port.protocol} port ${port.hostPort} of the host does not lead to port ${port.containerPort} of the endpoint`)
+}
+
+function linkDifferences(name: string, link: LinkInfo | undefined, mtu: number): string[] {
+  if (link === undefined) return [`${name} is gone`]
+  return [...(link.up ? [] : [`${name} is down`]), ...(link.mtu === mtu ? [] : [`${name} has MTU ${link.mtu}, it should be ${mtu}`])]
+}

@@ -1,0 +1,86 @@
+/** An endpoint's links, addresses and routes as kernel steps. */
+import type { Endpoint, Route } from '@heddle/contract'
+import type { Namespace, Step } from '@heddle/kernel'
+import { endpointAlias, handoverName, hostEndMac, hostEndName } from './names.ts'
+import type { NetworkShape } from './network-shape.ts'
+
+export interface EndpointShape {
+  readonly id: string
+  /** Namespace of the bridge and of the host's end. */
+  readonly ns: Namespace
+  readonly hostEnd: string
+  readonly hostMac: string
+  readonly alias: string
+  readonly mac: string
+  readonly mtu: number
+  readonly bridge: string
+  /** Where the container's end is made: the sandbox, or the host's namespace when the engine moves it itself. */
+  readonly peerNs: Namespace
+  readonly peerName: string
+  /** The engine moves the link and sets addresses and routes (Docker). */
+  readonly handover: boolean
+}
+
+export function endpointShape(endpoint: Endpoint, network: NetworkShape, ns: Namespace, hostNs: Namespace): EndpointShape {
+  const handover = endpoint.sandbox === ''
+  return {
+    id: endpoint.id,
+    ns,
+    hostEnd: hostEndName(endpoint.id),
+    hostMac: hostEndMac(endpoint.id),
+    alias: endpointAlias(endpoint.id, network.id),
+    mac: endpoint.mac,
+    mtu: network.mtu,
+    bridge: network.bridge,
+    peerNs: handover ? hostNs : { path: endpoint.sandbox },
+    peerName: handover ? handoverName(endpoint.id) : endpoint.interfaceName,
+    handover,
+  }
+}
+
+/** The pair, both ends in their final namespaces. */
+export function vethStep(shape: EndpointShape): Step {
+  return {
+    op: 'veth.add',
+    ns: shape.ns,
+    name: shape.hostEnd,
+    mac: shape.hostMac,
+    mtu: shape.mtu,
+    alias: shape.alias,
+    master: shape.bridge,
+    up: true,
+    peer: { ns: shape.peerNs, name: shape.peerName, mac: shape.mac, mtu: shape.mtu, ...(shape.handover ? {} : { up: true }) },
+  }
+}
+
+/** `locked` with a static entry: only the endpoint's own MAC may send through its port (Linux 5.16). `guard` drops its BPDUs. */
+export const endpointPort = { learning: false, unicastFlood: false, locked: true, guard: true } as const
+
+export function portSteps(shape: EndpointShape): Step[] {
+  return [
+    { op: 'bridge.port', ns: shape.ns, name: shape.hostEnd, ...endpointPort },
+    { op: 'fdb.bridge.replace', ns: shape.ns, name: shape.hostEnd, mac: shape.mac },
+  ]
+}
+
+/** Addresses, routes and the announcement inside the sandbox. None when the engine does it. */
+export function configureSteps(shape: EndpointShape, addresses: readonly string[], routes: readonly Route[]): Step[] {
+  if (shape.handover) return []
+  const at = { ns: shape.peerNs, name: shape.peerName }
+  const steps: Step[] = []
+  // Some runtimes make sandboxes with IPv6 switched off.
+  if (addresses.some((address) => address.includes(':'))) {
+    steps.push({ op: 'sysctl', ns: shape.peerNs, path: `net/ipv6/conf/${shape.peerName}/disable_ipv6`, value: '0', tolerate: ['ENOENT'] })
+  }
+  for (const address of addresses) steps.push({ op: 'address.replace', ...at, address })
+  // A gateway must be on-link before a route may name it.
+  const onLinkFirst = routes.toSorted((a, b) => Number(a.gateway !== '') - Number(b.gateway !== ''))
+  for (const { destination, gateway } of onLinkFirst) steps.push({ op: 'route.replace', ...at, destination, ...(gateway === '' ? {} : { gateway }) })
+  if (addresses.length > 0) steps.push({ op: 'announce', ...at, mac: shape.mac, addresses: addresses.map(withoutLength) })
+  return steps
+}
+
+export function withoutLength(address: string): string {
+  const slash = address.indexOf('/')
+  return slash < 0 ? address : address.slice(0, slash)
+}

@@ -1,0 +1,15 @@
+/** Configuration of the networks service. */
+import { z } from 'zod'
+
+export const networksConfig = z.strictObject({
+  /** Between two rounds of comparing endpoint records with the hosts' interfaces. */
+  sweepIntervalMs: z.int().min(100).default(10_000),
+  /** A record is not deleted before it has been seen unchanged for so long. */
+  graceMs: z.int().min(0).default(30_000),
+  /** The same for endpoints that were reserved and never wired. */
+  reservedGraceMs: z.int().min(0).default(600_000),
+  /** How long a host may take to say what it has. */
+  hostTimeoutMs: z.int().min(100).default(3_000),
+})
+
+export type NetworksConfig = z.infer<typeof networksConfig>
