@@ -30,6 +30,11 @@ export type Reply =
 export type Notice =
   /** Sent once; a write to the event descriptor makes the thread look at its queue. */
   | { readonly eventFd: number }
+  /** To be closed by the receiver. */
+  | { readonly closeFd: number }
+  | WatchNotice
+
+export type WatchNotice =
   | { readonly watch: number; readonly events: readonly Omit<LinkEvent, 'ns'>[] }
   /** Notifications were lost; the links must be read again. */
   | { readonly watch: number; readonly overrun: true }

@@ -1,8 +1,8 @@
 /** The main thread's end of the netlink thread: requests and answers, notifications, and a new thread when it has died. */
-import { closeSync, writeSync } from 'node:fs'
+import { close, closeSync, writeSync } from 'node:fs'
 import { Worker } from 'node:worker_threads'
 import { HeddleError } from '@heddle/core'
-import type { Command, Notice, Reply, Request, WorkerSettings } from './protocol.ts'
+import type { Command, Notice, Reply, Request, WatchNotice, WorkerSettings } from './protocol.ts'
 
 /** Slots for descriptors open on the thread. */
 const descriptorSlots = 255
@@ -13,7 +13,7 @@ export interface ThreadOptions {
   readonly own: string | undefined
   readonly residents: readonly string[]
   readonly workerUrl: URL
-  readonly onNotice: (notice: Exclude<Notice, { eventFd: number }>) => void
+  readonly onNotice: (notice: WatchNotice) => void
   /** A new thread runs: what the old one watched must be asked for again. */
   readonly onRestart: (reason: Error) => void
 }
@@ -83,6 +83,7 @@ export class NetlinkThread {
     running.worker.on('message', (message: Reply | Notice) => {
       if ('id' in message) this.#answer(message)
       else if ('eventFd' in message) running.ready(message.eventFd)
+      else if ('closeFd' in message) close(message.closeFd)
       else this.#options.onNotice(message)
     })
     running.worker.on('error', (error: Error) => {

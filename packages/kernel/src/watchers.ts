@@ -1,5 +1,5 @@
 /** Listeners of link notifications, on the main thread. When some were lost, the links are read again and the difference is told. */
-import type { Notice, Request } from './protocol.ts'
+import type { Request, WatchNotice } from './protocol.ts'
 import type { LinkEvent, LinkInfo, Namespace } from './types.ts'
 
 interface Source {
@@ -35,11 +35,11 @@ export class Watchers {
     }
   }
 
-  onNotice(notice: Exclude<Notice, { eventFd: number }>): void {
+  onNotice(notice: WatchNotice): void {
     const watcher = this.#watchers.get(notice.watch)
     if (watcher === undefined) return
-    if ('overrun' in notice) return void this.#compare(watcher)
-    for (const event of notice.events) tell(watcher, event)
+    if ('overrun' in notice) void this.#compare(watcher)
+    else for (const event of notice.events) tell(watcher, event)
   }
 
   /** A new thread watches nothing yet. */

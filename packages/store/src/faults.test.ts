@@ -198,32 +198,36 @@ test('a backlog too large for one reply arrives as whole revisions', async (t) =
   t.is(new Set(revisions).size, 12)
 })
 
-test('when etcd goes back to an older history all watchers get a new epoch and a snapshot', async (t) => {
-  const { etcd, store, direct } = await setUp(t)
+test('when etcd goes back to an older history all watchers get a new epoch and a snapshot, also those that began after', async (t) => {
+  const { etcd, proxy, store, direct } = await setUp(t)
   const histories: { epoch: string; keys: string[] }[][] = [[], []]
-  const watches = [store, direct].map((each, index) =>
+  const follow = (each: Store, index: number) =>
     each.watch('w/', {
       onSnapshot: ({ records }, epoch) => histories[index]?.push({ epoch, keys: records.map(({ key }) => key) }),
       onBatch: () => {},
-    }),
-  )
-  await Promise.all(watches.map(({ ready }) => ready))
+    })
+  const watching = follow(store, 0)
+  await watching.ready
   await commit(store, { write: [{ put: 'w/old', value: '1' }] })
   await etcd.kill()
   cpSync(`${etcd.dataDir}/data`, `${etcd.dataDir}/backup`, { recursive: true })
   await etcd.restart()
   const lost = await commit(store, { write: [{ put: 'w/lost', value: '1' }] })
-  await until(() => watches.every(({ revision }) => revision >= lost.revision))
+  await until(() => watching.revision >= lost.revision)
+  proxy.refuse()
   await etcd.kill()
   rmSync(`${etcd.dataDir}/data`, { recursive: true })
   cpSync(`${etcd.dataDir}/backup`, `${etcd.dataDir}/data`, { recursive: true })
   await etcd.restart()
-  // Other writes have taken the revision of the lost one before anybody looks.
+  // Other writes take the revisions of the lost one before the watcher who knew it is back.
   for (let index = 0; index < 5; index++) await commit(direct, { write: [{ put: 'elsewhere', value: String(index) }] })
+  await follow(direct, 1).ready
+  t.is(histories[1]?.[0]?.epoch, histories[0]?.[0]?.epoch)
+  proxy.pass()
   await until(() => histories.every((history) => history.length > 1))
   const [ours, theirs] = histories.map((history) => history.at(-1))
   t.deepEqual(ours?.keys, ['w/old'])
-  t.deepEqual(ours, theirs)
+  t.deepEqual(theirs, ours)
   t.not(ours?.epoch, histories[0]?.[0]?.epoch)
 })
 

@@ -58,7 +58,10 @@ export async function claimSocketPath(path: string): Promise<void> {
     probe.once('error', (error: NodeJS.ErrnoException) => resolve(error.code === 'ENOENT' ? 'absent' : 'dead'))
   })
   if (state === 'live') {
-    throw new HeddleError('invalid-argument', `another process is listening on ${path}`, { field: 'runDir', remedy: 'stop the other gateway, or give this one another runDir' })
+    throw new HeddleError('invalid-argument', `another process is listening on ${path}`, {
+      field: 'runDir',
+      remedy: 'stop the other gateway, or give this one another runDir',
+    })
   }
   if (state === 'dead') rmSync(path, { force: true })
 }

@@ -1,6 +1,6 @@
 /** Addresses, prefixes and MACs given by people: canonical text, or invalid-argument with the field at fault. */
 import { type ErrorCode, HeddleError } from '@heddle/core'
-import { AddressError, canonicalIp, canonicalMac, formatPrefix, isInterfaceMac, parseAddressPrefix, parseMac, parsePrefix } from '@heddle/net'
+import { AddressError, canonicalIp, canonicalMac, formatIp, formatPrefix, isInterfaceMac, parseAddressPrefix, parseIp, parseMac, parsePrefix } from '@heddle/net'
 
 export function ipField(text: string, field: string): string {
   return checked(field, () => canonicalIp(text))
@@ -13,7 +13,7 @@ export function prefixField(text: string, field: string): string {
 
 /** The bare address of `address` or `address/length`. */
 export function hostIpField(text: string, field: string): string {
-  return checked(field, () => (text.includes('/') ? (parseAddressPrefix(text), canonicalIp(text.slice(0, text.indexOf('/')))) : canonicalIp(text)))
+  return checked(field, () => formatIp(text.includes('/') ? parseAddressPrefix(text).ip : parseIp(text)))
 }
 
 /** A unicast MAC. */

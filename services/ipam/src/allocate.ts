@@ -3,12 +3,12 @@
  * faster. Nothing is answered from memory: a claim was committed, what an owner holds was read, and a pool is called
  * exhausted only after a listing that began after the request.
  */
-import { Claim, type Want } from '@heddle/contract'
+import type { Claim, Want } from '@heddle/contract'
 import { type Call, HeddleError, raceCall } from '@heddle/core'
 import { contains, formatIp, type Ip, parseIp } from '@heddle/net'
 import type { Compare, Known, Write } from '@heddle/store'
-import { answered, type Held, heldIn, keysOfOwner, nothingHeld } from './domain/held.ts'
-import { barredBecause } from './domain/pool.ts'
+import { answered, type Held, nothingHeld } from './domain/held.ts'
+import { checkAssignable } from './domain/pool.ts'
 import type { Pick, PoolState } from './domain/pool-state.ts'
 import { claimKey, claimRef, ownerKey, poolKey } from './keys.ts'
 import { decodeClaim, encodeClaim, encodeOwner } from './records.ts'
@@ -45,7 +45,7 @@ const maxHeld = 32
 /** One claim a want, in their order. */
 export async function allocate(parts: AllocateParts, asked: Asked, call: Call): Promise<Claim[]> {
   const { repo } = parts
-  let held = repo.owners.has(asked.owner) ? await readHeld(repo, asked.owner, call) : nothingHeld
+  let held = repo.owners.has(asked.owner) ? await repo.held(asked.owner, call) : nothingHeld
   for (;;) {
     call.signal.throwIfAborted()
     const answers = answered(asked.wants, held)
@@ -61,18 +61,12 @@ export async function allocate(parts: AllocateParts, asked: Asked, call: Call): 
         const made = claims.map((claim) => ({ ...claim, revision: committed.revision }))
         return answers.map((answer) => answer ?? (made.shift() as Claim))
       }
-      if (ownerChanged(committed.found, asked.owner, held)) held = await readHeld(repo, asked.owner, call)
+      if (ownerChanged(committed.found, asked.owner, held)) held = await repo.held(asked.owner, call)
       else for (const candidate of candidates) judge(candidate, committed.found, parts.random)
     } finally {
       for (const { state, pick } of candidates) if (pick !== undefined) state.settle(pick)
     }
   }
-}
-
-/** What an owner holds now. */
-async function readHeld(repo: IpamRepo, owner: string, call: Call): Promise<Held> {
-  const { result } = await repo.decide({ keys: (known) => keysOfOwner(owner, known), decide: (known) => ({ write: [], result: heldIn(known, owner) }) }, call)
-  return result
 }
 
 /** A candidate for every want, or the failure that there is none; waits for picks of other calls that may come back. */
@@ -89,7 +83,11 @@ async function choose(repo: IpamRepo, open: readonly { readonly want: Want; read
     else if (!refreshed) {
       await Promise.all(states.map((state) => repo.refresh(state.id, call)))
       refreshed = true
-    } else throw poolExhausted(states.map((state) => ({ id: state.id, size: state.definition?.plan.dynamic.size ?? 0n, claimed: state.claims.size })), `${field}.poolIds`)
+    } else
+      throw poolExhausted(
+        states.map((state) => ({ id: state.id, size: state.definition?.plan.dynamic.size ?? 0n, claimed: state.claims.size })),
+        `${field}.poolIds`,
+      )
   }
 }
 
@@ -104,7 +102,9 @@ async function statesOf(repo: IpamRepo, want: Want, field: string, call: Call): 
 }
 
 /** All or nothing, without waiting. Static wants first, so that no dynamic one takes their address. */
-function tryChoose(wanted: readonly { readonly want: Want; readonly field: string; readonly states: PoolState[] }[]): Candidate[] | { readonly without: { readonly field: string; readonly states: PoolState[] } } {
+function tryChoose(
+  wanted: readonly { readonly want: Want; readonly field: string; readonly states: PoolState[] }[],
+): Candidate[] | { readonly without: { readonly field: string; readonly states: PoolState[] } } {
   const chosen = new Map<Want, Candidate>()
   try {
     for (const entry of wanted) if (entry.want.address !== '') chosen.set(entry.want, chooseStatic(entry))
@@ -128,9 +128,14 @@ function chooseStatic({ want, field, states }: { readonly want: Want; readonly f
   const ip = parseIp(want.address)
   const state = states.find(({ definition }) => definition !== undefined && contains(definition.plan.prefix, ip))
   if (state?.definition === undefined) {
-    throw outsidePool(want.address, states.map(({ id, definition }) => ({ id, prefix: definition?.plan.pool.prefix ?? id })), `${field}.address`)
+    throw outsidePool(
+      want.address,
+      states.map(({ id, definition }) => ({ id, prefix: definition?.plan.pool.prefix ?? id })),
+      `${field}.address`,
+    )
   }
   const { definition } = state
+  checkAssignable(definition.plan, want.address, `${field}.address`)
   return { state, definition, address: want.address, field, pick: state.pickStatic(ip.value), dynamic: false }
 }
 
@@ -151,12 +156,23 @@ function giveBack(candidates: Iterable<Candidate>): void {
 
 function claimOf(asked: Asked, { definition, address }: Candidate, claimedAt: string): Claim {
   const { pool, prefix } = definition.plan
-  return { poolId: pool.id, address, prefixLength: prefix.length, owner: asked.owner, host: asked.host, provisional: asked.provisional, claimedAt, revision: 0n }
+  return {
+    poolId: pool.id,
+    address,
+    prefixLength: prefix.length,
+    owner: asked.owner,
+    host: asked.host,
+    provisional: asked.provisional,
+    claimedAt,
+    revision: 0n,
+  }
 }
 
 /** The pools are as they were when the candidates were chosen, the addresses are free, the owner holds what we know of. */
 function transactionFor(owner: string, held: Held, candidates: readonly Candidate[], claims: readonly Claim[]): { when: Compare[]; write: Write[] } {
-  const when: Compare[] = [held.record === undefined ? { key: ownerKey(owner), is: 'absent' } : { key: ownerKey(owner), is: 'at', modRevision: held.record.modRevision }]
+  const when: Compare[] = [
+    held.record === undefined ? { key: ownerKey(owner), is: 'absent' } : { key: ownerKey(owner), is: 'at', modRevision: held.record.modRevision },
+  ]
   const write: Write[] = []
   const refs = [...held.refs]
   for (const { key, modRevision } of new Set(candidates.map(({ definition }) => definition.record))) when.push({ key, is: 'at', modRevision })
@@ -184,12 +200,9 @@ function judge({ state, definition, address, field, pick, dynamic }: Candidate, 
   if (pick !== undefined) state.evade(pick, random)
 }
 
-/** Throws address-taken when nobody may claim this address of the pool. */
-export function checkAssignable(definition: NonNullable<PoolState['definition']>, address: string, field: string): void {
-  const barred = barredBecause(definition.plan, parseIp(address))
-  if (barred !== undefined) throw addressTaken(address, definition.plan.pool.id, barred, field)
-}
-
 function tooMany(owner: string, held: number): HeddleError {
-  return new HeddleError('invalid-argument', `owner ${owner} holds ${held} addresses already`, { field: 'wants', remedy: `claim at most ${maxHeld} addresses for one owner` })
+  return new HeddleError('invalid-argument', `owner ${owner} holds ${held} addresses already`, {
+    field: 'wants',
+    remedy: `claim at most ${maxHeld} addresses for one owner`,
+  })
 }

@@ -1,1 +1,2 @@
-export {}
+export { type IpamConfig, ipamConfig } from './config.ts'
+export { type IpamParts, ipamService } from './main.ts'

@@ -29,11 +29,15 @@ export function poolOverlaps(asked: Pool, there: string, how: string): HeddleErr
 }
 
 export function poolInUse(poolId: string, claims: number, example: Claim): HeddleError {
-  return new HeddleError('pool-in-use', `pool ${poolId} has ${claims} claimed address${claims === 1 ? '' : 'es'}, among them ${example.address} of ${example.owner}`, {
-    field: 'id',
-    remedy: 'remove the containers that hold them first',
-    details: { pool: poolId, claims: String(claims) },
-  })
+  return new HeddleError(
+    'pool-in-use',
+    `pool ${poolId} has ${claims} claimed address${claims === 1 ? '' : 'es'}, among them ${example.address} of ${example.owner}`,
+    {
+      field: 'id',
+      remedy: 'remove the containers that hold them first',
+      details: { pool: poolId, claims: String(claims) },
+    },
+  )
 }
 
 export function poolExhausted(pools: readonly { readonly id: string; readonly size: bigint; readonly claimed: number }[], field: string): HeddleError {

@@ -6,8 +6,9 @@ import type { Claim } from '@heddle/contract'
 import { type Call, type Clock, raceCall, withCall } from '@heddle/core'
 import { parseIp } from '@heddle/net'
 import { type Committed, type Decided, decide, type Known, Mirror, type Question, type Store, type StoredRecord, type Transaction } from '@heddle/store'
+import { type Held, heldIn, keysOfOwner } from './domain/held.ts'
 import { type PoolPlan, planOf } from './domain/pool.ts'
-import { type KnownClaim, PoolState } from './domain/pool-state.ts'
+import { type KnownClaim, newestOf, PoolState } from './domain/pool-state.ts'
 import { claimKey, claimPrefix, claimsBelow, ownerPrefix, poolKey, poolPrefix, refOfKey } from './keys.ts'
 import { decodeClaim, decodePool, encodeOwner } from './records.ts'
 
@@ -93,6 +94,12 @@ export class IpamRepo {
     return decided
   }
 
+  /** What an owner holds now. */
+  async held(owner: string, call: Call): Promise<Held> {
+    const { result } = await this.decide({ keys: (known) => keysOfOwner(owner, known), decide: (known) => ({ write: [], result: heldIn(known, owner) }) }, call)
+    return result
+  }
+
   /** The records below a prefix as they are now. */
   async list(prefix: string, call: Call): Promise<readonly StoredRecord[]> {
     return (await this.#store.list(prefix, call)).records
@@ -150,13 +157,13 @@ export class IpamRepo {
     const claims = key.startsWith(ownerPrefix) ? this.#owners.get(key.slice(ownerPrefix.length)) : undefined
     if (claims === undefined) return undefined
     // The record was written with the newest of them; if it was changed since, the guess fails and the record is read.
-    const modRevision = claims.reduce((newest, { revision }) => (revision > newest ? revision : newest), 0n)
+    const modRevision = newestOf(claims)
     return { key, value: encodeOwner(claims.map(({ ref }) => ref)), createRevision: modRevision, modRevision }
   }
 
   #state(poolId: string): PoolState {
-    let state = this.#states.get(poolId)
-    if (state === undefined) this.#states.set(poolId, (state = new PoolState(poolId)))
+    const state = this.#states.get(poolId) ?? new PoolState(poolId)
+    this.#states.set(poolId, state)
     return state
   }
 
@@ -179,7 +186,16 @@ export class IpamRepo {
       return
     }
     const { owner, host, provisional } = JSON.parse(record.value) as { owner: string; host?: string; provisional?: boolean }
-    const seen: KnownClaim = { ref, poolId, value, owner, host: host ?? '', provisional: provisional ?? false, revision: record.modRevision, seenMs: this.clock.monotonicMs() }
+    const seen: KnownClaim = {
+      ref,
+      poolId,
+      value,
+      owner,
+      host: host ?? '',
+      provisional: provisional ?? false,
+      revision: record.modRevision,
+      seenMs: this.clock.monotonicMs(),
+    }
     const claim = before?.revision === seen.revision ? before : seen
     state.put(claim)
     const owned = this.#owners.get(owner)

@@ -2,12 +2,10 @@
 import { HeddleError } from '@heddle/core'
 import type { Kernel, KernelRefusal, Step } from '@heddle/kernel'
 
-/** The refusal inside an error thrown by the kernel package, undefined for any other failure. */
+/** The refusal an error of the kernel package carries, undefined for any other failure. */
 export function refusalOf(error: unknown): KernelRefusal | undefined {
-  if (typeof error !== 'object' || error === null) return undefined
-  const { refusal = error } = error as { refusal?: object }
-  const { errno, index } = refusal as Partial<KernelRefusal>
-  return typeof errno === 'string' && typeof index === 'number' ? (refusal as KernelRefusal) : undefined
+  const { errno, index } = (error ?? {}) as Partial<KernelRefusal>
+  return typeof errno === 'string' && typeof index === 'number' ? (error as KernelRefusal) : undefined
 }
 
 const remedies: Readonly<Record<string, string>> = {
@@ -26,17 +24,17 @@ const remedies: Readonly<Record<string, string>> = {
 /** Maps a failure of `kernel.run(steps)`. `sandbox` is looked at again: a namespace may vanish while it is being wired. */
 export function kernelFailure(error: unknown, steps: readonly Step[], kernel: Kernel, sandbox?: string): HeddleError {
   if (sandbox !== undefined && sandbox !== '' && kernel.namespaceInode(sandbox) === undefined) return netnsGone(sandbox)
+  const failure = HeddleError.from(error)
   const refusal = refusalOf(error)
-  if (refusal === undefined) return HeddleError.from(error)
+  if (refusal === undefined || failure.code !== 'kernel-refused') return failure
   const step = steps[refusal.index]
-  const name = step === undefined || !('name' in step) ? '' : ` on ${step.name}`
-  const text = refusal.text === '' ? '' : ` (${refusal.text})`
   const vniTaken = step?.op === 'vxlan.add' && refusal.errno === 'EEXIST'
-  return new HeddleError('kernel-refused', `the kernel refused ${step?.op ?? 'an operation'}${name}: ${refusal.errno}${text}`, {
-    remedy: vniTaken
-      ? `another VXLAN device of this host uses VNI ${step.vni} on port ${step.port}: remove it, or choose another VNI`
-      : remedies[refusal.errno],
-    details: { operation: step?.op ?? '', errno: refusal.errno },
+  const hint = vniTaken
+    ? `another VXLAN device of this host uses VNI ${step.vni} on port ${step.port}: remove it, or choose another VNI`
+    : remedies[refusal.errno]
+  return new HeddleError('kernel-refused', failure.message, {
+    remedy: hint ?? failure.remedy,
+    details: { ...failure.details, operation: step?.op ?? '' },
     cause: error,
   })
 }

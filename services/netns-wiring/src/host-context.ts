@@ -1,9 +1,9 @@
 /** What every part of the hands is given. */
 import type { Bus } from '@heddle/bus'
-import type { Call, Clock } from '@heddle/core'
-import { withCall } from '@heddle/core'
+import { type Call, type Clock, withCall, withService } from '@heddle/core'
 import type { Kernel, Namespace } from '@heddle/kernel'
 import type { Jobs, Runtime } from '@heddle/runtime'
+import { ROOT_CONTEXT } from '@opentelemetry/api'
 import type { Underlay } from './domain/network-shape.ts'
 
 export interface HostContext {
@@ -23,5 +23,5 @@ export interface HostContext {
 
 /** Background work with its own deadline and its own trace. */
 export function background<T>(context: HostContext, timeoutMs: number, signal: AbortSignal, body: (call: Call) => Promise<T>): Promise<T> {
-  return withCall({ timeoutMs, signal, clock: context.clock }, body)
+  return withCall({ timeoutMs, signal, clock: context.clock, context: withService(ROOT_CONTEXT, 'netns-wiring') }, body)
 }

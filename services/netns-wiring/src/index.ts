@@ -1,2 +1,2 @@
 export { type WiringConfig, wiringConfig } from './config.ts'
-export { type WiringParts, wiringService } from './main.ts'
+export { fabricPath, type WiringParts, wiringService } from './main.ts'

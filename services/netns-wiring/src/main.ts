@@ -26,6 +26,9 @@ export interface WiringParts {
   readonly hostNamespace?: Namespace
 }
 
+/** The kernel keeps its sockets to this namespace open when it is given as a resident. */
+export const fabricPath = (config: Pick<WiringConfig, 'runDir'>): string => join(config.runDir, 'netns', 'fabric')
+
 const underlayPollMs = 2000
 const startTimeoutMs = 10_000
 
@@ -36,7 +39,7 @@ export const wiringService: ServiceMain<WiringParts, WiringConfig> = {
   build(runtime, { bus, kernel, hostNamespace = 'own' }, config) {
     const { host, version, clock, logger, jobs } = runtime
     const context: HostContext = { host, version, kernel, bus, hostNs: hostNamespace, vxlanPort: config.vxlanPort, clock, logger, jobs, underlay: undefined }
-    const fabric = new Fabric(kernel, join(config.runDir, 'netns', 'fabric'), (event) => reconciler.onLink(event))
+    const fabric = new Fabric(kernel, fabricPath(config), (event) => reconciler.onLink(event))
     const vxlanTable = new NftTable(kernel, hostNamespace, vxlanRules(config.vxlanPort))
     const bridgeTable = new NftTable(kernel, hostNamespace, bridgeRules())
     const forwardPolicy = new IptablesForwardPolicy(hostNamespace)

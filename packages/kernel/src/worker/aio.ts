@@ -14,7 +14,7 @@ const blockBytes = 256
 
 const aioWrite = bindOptional('int aio_write(void *)')
 const aioError = bindOptional('int aio_error(void *)')
-const memcpy = library.func('void *memcpy(void *, const void *, size_t)')
+const memcpy = library.func('void *memcpy(void *, const void *, unsigned long)')
 
 /** Memory of started writes. Invariant: never freed before the helper thread is done with it, not even when this thread dies. */
 const flying = new Set<unknown>()
@@ -22,7 +22,10 @@ const flying = new Set<unknown>()
 /** Begins writing `bytes` to `fd`. At most one write a descriptor: glibc does those of one descriptor in turn. */
 export function startWrite(fd: number, bytes: Uint8Array): void {
   reap()
-  if (aioWrite === undefined || aioError === undefined) return libc.send(fd, bytes)
+  if (aioWrite === undefined || aioError === undefined) {
+    libc.send(fd, bytes)
+    return
+  }
   const memory = koffi.alloc('uint8_t', blockBytes + bytes.length)
   const contents = new Uint8Array(blockBytes + bytes.length)
   libc.native.setInt32(contents, 0, fd)

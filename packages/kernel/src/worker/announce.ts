@@ -1,18 +1,22 @@
-/** Sends ready frames out of an interface of the namespace the thread is in. */
+/**
+ * Sends ready frames out of an interface. The kernel takes some 14 ms (an RCU grace period) to close a packet socket, so
+ * a resident namespace keeps its own, and those of other namespaces are closed by the main thread's pool.
+ */
+
 import * as libc from './libc.ts'
+import type { Netns } from './namespaces.ts'
 
 const AF_PACKET = 17
 
-export function sendFrames(linkIndex: number, frames: readonly Uint8Array[]): void {
-  // Protocol 0: this socket receives nothing.
-  const fd = libc.socket(AF_PACKET, 0)
-  try {
-    // struct sockaddr_ll (linux/if_packet.h)
-    const address = new Uint8Array(20)
-    libc.native.setInt16(address, 0, AF_PACKET)
-    libc.native.setInt32(address, 4, linkIndex)
-    for (const frame of frames) libc.sendTo(fd, frame, address)
-  } finally {
-    libc.close(fd)
-  }
+export function sendFrames(netns: Netns, linkIndex: number, frames: readonly Uint8Array[]): void {
+  // struct sockaddr_ll (linux/if_packet.h)
+  const address = new Uint8Array(20)
+  libc.native.setInt16(address, 0, AF_PACKET)
+  libc.native.setInt32(address, 4, linkIndex)
+  for (const frame of frames) libc.sendTo(netns.packetSocket, frame, address)
+}
+
+/** Protocol 0: it receives nothing. */
+export function openPacketSocket(): number {
+  return libc.socket(AF_PACKET, 0)
 }

@@ -17,8 +17,8 @@ export function runEntries(open: Open, steps: readonly EntryStep[], onFailure: (
   const socket = open(ns).route
   const indexes = new Map<string, number>()
   const linkIndex = (name: string) => {
-    let index = indexes.get(name)
-    if (index === undefined) indexes.set(name, (index = socket.indexOf(name)))
+    const index = indexes.get(name) ?? socket.indexOf(name)
+    indexes.set(name, index)
     return index
   }
   const present: number[] = []

@@ -62,6 +62,9 @@ export class Unavailable extends Error {
   override readonly name = 'Unavailable'
 }
 
+/** Nobody waits for it any more. */
+export class Expired extends Error {}
+
 /** `index` is the step at fault where there are steps. */
 export function toFailure(error: unknown, index = 0): Failure {
   if (error instanceof Refused) return { kind: 'refused', index, errno: error.errno, text: error.text, ...(error.end === undefined ? {} : { end: error.end }) }
@@ -69,6 +72,7 @@ export function toFailure(error: unknown, index = 0): Failure {
   if (error instanceof NamespaceGone) return { kind: 'netns-gone', index, path: error.path, reason: error.message }
   if (error instanceof InvalidValue) return { kind: 'invalid', index, field: error.field, text: error.message }
   if (error instanceof Unavailable || error instanceof MalformedMessage) return { kind: 'unavailable', text: error.message }
+  if (error instanceof Expired) return { kind: 'expired' }
   const code = (error as NodeJS.ErrnoException | undefined)?.code
   if (typeof code === 'string' && /^E[A-Z0-9]+$/.test(code)) return { kind: 'refused', index, errno: code, text: (error as Error).message }
   return { kind: 'internal', text: error instanceof Error ? (error.stack ?? error.message) : String(error) }

@@ -3,6 +3,7 @@
  * left before anything else runs. Layouts are those of 64-bit Linux.
  */
 
+import { writeSync } from 'node:fs'
 import { endianness } from 'node:os'
 import koffi from 'koffi'
 import { SystemCallFailure } from './failures.ts'
@@ -13,10 +14,10 @@ const bind = (signature: string) => library.func(signature)
 const socketCall = bind('int socket(int, int, int)')
 const bindCall = bind('int bind(int, const void *, unsigned int)')
 const setsockoptCall = bind('int setsockopt(int, int, int, const void *, unsigned int)')
-const sendCall = bind('ssize_t send(int, const void *, size_t, int)')
-const sendtoCall = bind('ssize_t sendto(int, const void *, size_t, int, const void *, unsigned int)')
-const recvCall = bind('ssize_t recv(int, void *, size_t, int)')
-const readCall = bind('ssize_t read(int, void *, size_t)')
+const sendCall = bind('long send(int, const void *, unsigned long, int)')
+const sendtoCall = bind('long sendto(int, const void *, unsigned long, int, const void *, unsigned int)')
+const recvCall = bind('long recv(int, void *, unsigned long, int)')
+const readCall = bind('long read(int, void *, unsigned long)')
 const closeCall = bind('int close(int)')
 const ioctlCall = bind('int ioctl(int, unsigned long, void *)')
 const pollCall = bind('int poll(void *, unsigned long, int)')
@@ -44,10 +45,12 @@ export function checked(call: string, result: number): number {
 }
 
 /** Descriptors open here, 0 for a free slot; shared with the main thread, which closes them when this thread has died. */
-let openDescriptors = new Int32Array(0)
+let openDescriptors: Int32Array = new Int32Array(0)
+let giveAway: (fd: number) => void = closeCall
 
-export function shareDescriptors(table: Int32Array<SharedArrayBuffer>): void {
-  openDescriptors = table as never
+export function shareDescriptors(table: Int32Array, closeOnMainThread: (fd: number) => void): void {
+  openDescriptors = table
+  giveAway = closeOnMainThread
 }
 
 export function socket(domain: number, protocol: number): number {
@@ -92,9 +95,19 @@ export function receive(fd: number, into: Uint8Array, wait: boolean): number | u
 }
 
 export function close(fd: number): void {
+  forget(fd)
+  closeCall(fd)
+}
+
+/** For a descriptor whose closing blocks. */
+export function closeElsewhere(fd: number): void {
+  forget(fd)
+  giveAway(fd)
+}
+
+function forget(fd: number): void {
   const slot = openDescriptors.indexOf(fd)
   if (slot >= 0) openDescriptors[slot] = 0
-  closeCall(fd)
 }
 
 /** Index of an interface by name in the socket's namespace, 0 when absent: a fifth of what RTM_GETLINK costs. */
@@ -137,7 +150,7 @@ export function unmount(target: string): void {
 
 /** Ends the whole process: a thread left in a foreign namespace must not go on. */
 export function abortProcess(message: string): never {
-  process._rawDebug(message)
+  writeSync(2, `${message}\n`)
   abortCall()
   throw new Error(message)
 }

@@ -1,9 +1,10 @@
 /** Makes and ends namespaces that have a name: an nsfs file bound to a path, as iproute2 does it. */
-import { closeSync, mkdirSync, openSync, rmSync, statfsSync } from 'node:fs'
+import { closeSync, mkdirSync, openSync, rmSync, statfsSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { SystemCallFailure } from './failures.ts'
 import * as libc from './libc.ts'
 import type { Namespaces } from './namespaces.ts'
+import type { Watches } from './watches.ts'
 
 const NSFS_MAGIC = 0x6e736673
 
@@ -16,8 +17,11 @@ export function createNamespace(namespaces: Namespaces, path: string): boolean {
   return true
 }
 
-export function deleteNamespace(namespaces: Namespaces, path: string): void {
+export function deleteNamespace(namespaces: Namespaces, watches: Watches, path: string): void {
+  // Open sockets would keep it, and its links, alive.
   namespaces.forget(path)
+  const inode = statSync(path, { bigint: true, throwIfNoEntry: false })?.ino
+  if (inode !== undefined) watches.forget(inode)
   try {
     libc.unmount(path)
   } catch (error) {

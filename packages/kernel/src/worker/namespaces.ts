@@ -6,6 +6,7 @@
 import { closeSync, fstatSync, openSync, statfsSync, statSync } from 'node:fs'
 import { NETLINK_ROUTE } from '../rtnl/constants.ts'
 import type { Namespace } from '../types.ts'
+import { openPacketSocket } from './announce.ts'
 import { NamespaceGone, type SystemCallFailure } from './failures.ts'
 import * as libc from './libc.ts'
 import { NetlinkSocket } from './netlink-socket.ts'
@@ -20,6 +21,7 @@ export class Netns {
   readonly inode: bigint
   readonly #home: number | undefined
   #socket: NetlinkSocket | undefined
+  #packetSocket: number | undefined
 
   constructor(path: string, fd: number, inode: bigint, home: number | undefined) {
     this.path = path
@@ -32,6 +34,11 @@ export class Netns {
   get route(): NetlinkSocket {
     this.#socket ??= this.open(NETLINK_ROUTE)
     return this.#socket
+  }
+
+  get packetSocket(): number {
+    this.#packetSocket ??= this.inside(openPacketSocket)
+    return this.#packetSocket
   }
 
   /** A socket of its own, which the caller closes. */
@@ -57,7 +64,9 @@ export class Netns {
 
   close(): void {
     this.#socket?.close()
+    if (this.#packetSocket !== undefined) libc.closeElsewhere(this.#packetSocket)
     this.#socket = undefined
+    this.#packetSocket = undefined
     closeSync(this.fd)
   }
 }
@@ -86,7 +95,7 @@ export class Namespaces {
         const known = opened.get(path)
         if (known !== undefined) return known
         if (this.#residentPaths.has(path)) return this.#resident(path)
-        const fresh = this.open(path)
+        const fresh = this.open({ path })
         opened.set(path, fresh)
         return fresh
       })
@@ -96,8 +105,8 @@ export class Namespaces {
   }
 
   /** A namespace the caller closes; never a resident. */
-  open(ns: Namespace | string): Netns {
-    const path = typeof ns === 'string' ? ns : ns === 'own' ? (this.#own ?? '/proc/thread-self/ns/net') : ns.path
+  open(ns: Namespace): Netns {
+    const path = ns === 'own' ? (this.#own ?? '/proc/thread-self/ns/net') : ns.path
     let fd: number
     try {
       fd = openSync(path, 'r')
@@ -131,7 +140,7 @@ export class Namespaces {
     const known = this.#residents.get(path)
     if (known !== undefined && statSync(path, { bigint: true, throwIfNoEntry: false })?.ino === known.inode) return known
     this.forget(path)
-    const fresh = this.open(path)
+    const fresh = this.open({ path })
     this.#residents.set(path, fresh)
     return fresh
   }

@@ -5,7 +5,7 @@
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
 import type { Command, Notice, Reply, Request, WorkerSettings } from '../protocol.ts'
 import { type Dump, readOneLink, startDump } from './dumps.ts'
-import { toFailure } from './failures.ts'
+import { Expired, type Failure, toFailure } from './failures.ts'
 import * as libc from './libc.ts'
 import { createNamespace, deleteNamespace } from './lifetimes.ts'
 import { Namespaces } from './namespaces.ts'
@@ -22,7 +22,7 @@ const maxSleepMs = 1000
 const settings = workerData as WorkerSettings
 const port = parentPort
 if (port === null) throw new Error('the netlink worker is started by openKernel')
-libc.shareDescriptors(settings.control.subarray(1))
+libc.shareDescriptors(settings.control.subarray(1), (closeFd) => port.postMessage({ closeFd } satisfies Notice))
 const eventFd = libc.eventfd()
 const poller = new Poller()
 poller.add(eventFd, () => libc.drainEventfd(eventFd))
@@ -31,6 +31,7 @@ const removals = new Removals(namespaces, poller)
 const watches = new Watches(namespaces, poller, (notice) => port.postMessage(notice))
 const dumps: { answer: Answer; steps: Generator<undefined, unknown[]> }[] = []
 let quitting = false
+const later = Symbol('later')
 
 port.postMessage({ eventFd } satisfies Notice)
 while (settings.control[0] === 0 && !(quitting && !removals.busy && dumps.length === 0)) {
@@ -40,50 +41,55 @@ while (settings.control[0] === 0 && !(quitting && !removals.busy && dumps.length
   continueDump()
 }
 
-type Answer = (outcome: { value: unknown } | { error: unknown }) => void
+type Outcome = { readonly value: unknown } | { readonly error: unknown }
+type Answer = (outcome: Outcome) => void
 
-function begin(command: Command): void {
+function begin({ id, expiresAtMs, request }: Command): void {
   const startMs = nowMs()
-  const answer: Answer = (outcome) => port?.postMessage(reply(command.id, startMs, outcome))
+  const answer: Answer = (outcome) => port?.postMessage({ id, startMs, endMs: nowMs(), ...toReply(outcome) } satisfies Reply)
   try {
-    if (startMs > command.expiresAtMs) port?.postMessage({ id: command.id, startMs, endMs: startMs, failure: { kind: 'expired' } } satisfies Reply)
-    else handle(command.request, answer)
+    if (startMs > expiresAtMs) throw new Expired()
+    const value = handle(request, answer)
+    if (value !== later) answer({ value })
   } catch (error) {
     answer({ error })
   }
 }
 
-function reply(id: number, startMs: number, outcome: { value: unknown } | { error: unknown }): Reply {
-  const endMs = nowMs()
-  if ('value' in outcome) return { id, startMs, endMs, value: outcome.value }
-  return { id, startMs, endMs, failure: outcome.error instanceof ProgramFailure ? outcome.error.failure : toFailure(outcome.error) }
+function toReply(outcome: Outcome): { value: unknown } | { failure: Failure } {
+  if ('value' in outcome) return { value: outcome.value }
+  return { failure: outcome.error instanceof ProgramFailure ? outcome.error.failure : toFailure(outcome.error) }
 }
 
-function handle(request: Request, answer: Answer): void {
+/** Returns the answer, or `later` when it comes by `answer`. */
+function handle(request: Request, answer: Answer): unknown {
   switch (request.kind) {
     case 'run':
-      return answer({ value: runProgram(namespaces, request.steps) })
+      return runProgram(namespaces, request.steps)
     case 'link':
-      return answer({ value: readOneLink(namespaces, request.ns, request.name) })
-    case 'remove':
-      return removals.add(request.ns, request.name, (result) => answer(typeof result === 'boolean' ? { value: result } : { error: result }))
+      return readOneLink(namespaces, request.ns, request.name)
     case 'createNamespace':
-      return answer({ value: createNamespace(namespaces, request.path) })
+      return createNamespace(namespaces, request.path)
     case 'deleteNamespace':
-      return answer({ value: deleteNamespace(namespaces, request.path) })
+      return deleteNamespace(namespaces, watches, request.path)
     case 'watch':
-      return answer({ value: watches.add(request.watch, request.ns) })
+      return watches.add(request.watch, request.ns)
     case 'unwatch':
-      return answer({ value: watches.remove(request.watch) })
-    case 'nftLoad':
-      return loadRuleset(namespaces, poller, request.ns, request.ruleset, (error) => answer(error === undefined ? { value: undefined } : { error }))
+      return watches.remove(request.watch)
     case 'nftElements':
-      return answer({ value: changeElements(namespaces, request.ns, request.set, request.add, request.remove) })
+      return changeElements(namespaces, request.ns, request.set, request.add, request.remove)
+    case 'remove':
+      removals.add(request.ns, request.name, (result) => answer(typeof result === 'boolean' ? { value: result } : { error: result }))
+      return later
+    case 'nftLoad':
+      loadRuleset(namespaces, poller, request.ns, request.ruleset, (error) => answer(error === undefined ? { value: undefined } : { error }))
+      return later
     case 'quit':
       quitting = true
-      return
+      return later
     default:
       dumps.push({ answer, steps: startDump(namespaces, request satisfies Dump) })
+      return later
   }
 }
 

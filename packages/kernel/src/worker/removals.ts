@@ -1,8 +1,8 @@
 /**
  * Deletion of links. The kernel multicasts RTM_DELLINK about a millisecond after the request and then spends some 16 ms
  * in an RCU barrier before the request returns, so: a removal is answered by the notification, the request waits on a
- * helper thread, and what arrives while all rounds of a namespace are under way is collected, put into one link group
- * and deleted by one request, with one barrier for all.
+ * helper thread, and what arrives before the last round was notified is collected, put into one link group and deleted
+ * by one request, with one barrier for all.
  */
 
 import { readAck } from '../rtnl/ack.ts'
@@ -17,8 +17,8 @@ import type { Namespaces, Netns } from './namespaces.ts'
 import type { NetlinkSocket } from './netlink-socket.ts'
 import type { Poller } from './poller.ts'
 
-/** Rounds of one namespace under way at once: enough that a lone removal seldom waits, few enough that crowds share. */
-const maxRounds = 3
+/** Rounds of one namespace in their barrier at once. glibc has 20 helper threads; more rounds would wait for one. */
+const maxRounds = 16
 const maxLinksPerRound = 256
 /** Link groups used only between the two requests of a round; far from those people number by hand. */
 const firstGroup = 0x68640000
@@ -63,7 +63,8 @@ export class Removals {
     const index = (known?.netns ?? netns).route.indexOf(name)
     if (index === 0) {
       if (known === undefined) netns.close()
-      return answer(false)
+      answer(false)
+      return
     }
     const site = known ?? this.#openSite(netns)
     site.waiting.push({ index, alone: false, answer })
@@ -72,7 +73,8 @@ export class Removals {
   /** Begins the rounds that may begin. Called once for everything that arrived together. */
   start(): void {
     for (const [inode, site] of this.#sites) {
-      while (site.waiting.length > 0 && site.rounds < maxRounds) this.#startRound(site)
+      // A round that has not been notified yet holds the RTNL lock or waits for it: another could only wait behind it.
+      if (site.waiting.length > 0 && site.rounds < maxRounds && !unanswered(site)) this.#startRound(site)
       if (site.waiting.length === 0 && site.rounds === 0) {
         this.#poller.remove(site.monitor.fd)
         site.monitor.close()
@@ -100,7 +102,11 @@ export class Removals {
     } catch {
       // Notifications were lost: the request's own end answers.
     }
-    for (const removal of site.flying) if (gone.has(removal.index)) settle(removal, true)
+    for (const removal of site.flying) {
+      if (!gone.has(removal.index)) continue
+      settle(removal, true)
+      site.flying.delete(removal)
+    }
   }
 
   #startRound(site: Site): void {
@@ -147,6 +153,11 @@ export class Removals {
       }
     }
   }
+}
+
+function unanswered(site: Site): boolean {
+  for (const removal of site.flying) if (removal.answer !== undefined) return true
+  return false
 }
 
 function settle(removal: Removal, result: boolean | Error): void {

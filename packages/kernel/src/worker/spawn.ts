@@ -11,7 +11,7 @@ import * as libc from './libc.ts'
 
 const library = koffi.load(null)
 const memfdCreate = library.func('int memfd_create(const char *, unsigned int)')
-const write = library.func('ssize_t write(int, const void *, size_t)')
+const write = library.func('long write(int, const void *, unsigned long)')
 const lseek = library.func('long lseek(int, long, int)')
 const actionsInit = library.func('int posix_spawn_file_actions_init(void *)')
 const actionsDup = library.func('int posix_spawn_file_actions_adddup2(void *, int, int)')

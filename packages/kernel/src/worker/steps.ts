@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs'
 import { announcementFrames } from '../announce/frames.ts'
 import { deleteAddress, deleteRoute, replaceAddress, replaceRoute } from '../rtnl/address.ts'
 import { deleteLink, type LinkKind, type LinkSettings, newLink, setBridgePort, setLink } from '../rtnl/link-build.ts'
-import { InvalidValue } from '../rtnl/wire.ts'
+import { InvalidValue, type MessageWriter } from '../rtnl/wire.ts'
 import type { AddBridge, AddVeth, AddVxlan, Namespace, Operation, SetLink } from '../types.ts'
 import { sendFrames } from './announce.ts'
 import { type EntryStep, runEntries } from './entries.ts'
@@ -12,35 +12,49 @@ import type { Netns } from './namespaces.ts'
 
 export type Open = (ns: Namespace) => Netns
 
+interface OnLink {
+  readonly ns: Namespace
+  readonly name: string
+}
+
+type Runners = { readonly [Name in Operation['op']]: (open: Open, step: Extract<Operation, { op: Name }>) => void }
+
+const runners: Runners = {
+  'veth.add': addVeth,
+  'bridge.add': addBridge,
+  'vxlan.add': addVxlan,
+  'link.set': changeLink,
+  'bridge.port': (open, step) => onLink(open, step, (...at) => setBridgePort(...at, step)),
+  'address.replace': (open, step) => onLink(open, step, (...at) => replaceAddress(...at, step.address)),
+  'address.delete': (open, step) => onLink(open, step, (...at) => deleteAddress(...at, step.address)),
+  'route.replace': (open, step) => onLink(open, step, (...at) => replaceRoute(...at, step.destination, step.gateway)),
+  'route.delete': (open, step) => onLink(open, step, (...at) => deleteRoute(...at, step.destination, step.gateway)),
+  'neighbour.replace': runEntry,
+  'neighbour.delete': runEntry,
+  'fdb.vxlan.replace': runEntry,
+  'fdb.vxlan.delete': runEntry,
+  'fdb.bridge.replace': runEntry,
+  'fdb.bridge.delete': runEntry,
+  sysctl: (open, step) => writeSysctl(open, step.ns, step.path, step.value),
+  announce: (open, step) => sendFrames(open(step.ns), indexOf(open, step), announcementFrames(step.mac, step.addresses)),
+}
+
 export function runStep(open: Open, step: Operation): void {
-  switch (step.op) {
-    case 'veth.add':
-      return addVeth(open, step)
-    case 'bridge.add':
-      return addBridge(open, step)
-    case 'vxlan.add':
-      return addVxlan(open, step)
-    case 'link.set':
-      return changeLink(open, step)
-    case 'bridge.port':
-      return open(step.ns).route.request((writer, sequence) => setBridgePort(writer, sequence, indexOf(open, step), step))
-    case 'address.replace':
-      return open(step.ns).route.request((writer, sequence) => replaceAddress(writer, sequence, indexOf(open, step), step.address))
-    case 'address.delete':
-      return open(step.ns).route.request((writer, sequence) => deleteAddress(writer, sequence, indexOf(open, step), step.address))
-    case 'route.replace':
-      return open(step.ns).route.request((writer, sequence) => replaceRoute(writer, sequence, indexOf(open, step), step.destination, step.gateway))
-    case 'route.delete':
-      return open(step.ns).route.request((writer, sequence) => deleteRoute(writer, sequence, indexOf(open, step), step.destination, step.gateway))
-    case 'sysctl':
-      return writeSysctl(open, step.ns, step.path, step.value)
-    case 'announce':
-      return open(step.ns).inside(() => sendFrames(indexOf(open, step), announcementFrames(step.mac, step.addresses)))
-    default:
-      return runEntries(open, [step satisfies EntryStep], (_, failure) => {
-        throw failure
-      })
-  }
+  const runner = runners[step.op] as ((open: Open, step: Operation) => void) | undefined
+  if (runner === undefined) throw new InvalidValue('op', `${JSON.stringify(step.op)} is no operation`)
+  runner(open, step)
+}
+
+/** A request that names its link by index. */
+function onLink(open: Open, step: OnLink, build: (writer: MessageWriter, sequence: number, index: number) => void): void {
+  const index = indexOf(open, step)
+  open(step.ns).route.request((writer, sequence) => build(writer, sequence, index))
+}
+
+function runEntry(open: Open, step: EntryStep): void {
+  runEntries(open, [step], (_, failure) => {
+    throw failure
+  })
 }
 
 /** In one request: both ends made where they stay, ours in its bridge and up. The alias and the peer's "up" cannot be part of it. */
@@ -124,7 +138,7 @@ function setAlias(ns: Netns, name: string, alias: string | undefined): void {
   if (alias !== undefined) ns.route.request((writer, sequence) => setLink(writer, sequence, { name, alias }))
 }
 
-function indexOf(open: Open, step: { readonly ns: Namespace; readonly name: string }): number {
+function indexOf(open: Open, step: OnLink): number {
   const index = open(step.ns).route.indexOf(step.name)
   if (index === 0) throw new Refused('ENODEV', `there is no interface ${step.name}`)
   return index

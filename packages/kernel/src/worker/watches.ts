@@ -49,7 +49,8 @@ export class Watches {
         if (notice !== undefined) last.set(notice.index, notice)
       })
     } catch {
-      return this.#post({ watch, overrun: true })
+      this.#post({ watch, overrun: true })
+      return
     }
     if (last.size > 0) this.#post({ watch, events: [...last.values()] })
   }

@@ -31,7 +31,8 @@ export function parseEnvironment(env: ReadonlyMap<string, string>): CniEnvironme
     }
     recoded('invalid-environment', 'CNI_CONTAINERID', () => checkContainerId(read('CNI_CONTAINERID')))
     recoded('invalid-environment', 'CNI_IFNAME', () => checkInterfaceName(read('CNI_IFNAME')))
-    if (read('CNI_NETNS') !== '' && !/^\/[^\0]{0,4000}$/.test(read('CNI_NETNS'))) throw wrong('CNI_NETNS', 'is not an absolute path', 'give the path of a network namespace')
+    if (read('CNI_NETNS') !== '' && !/^\/[^\0]{0,4000}$/.test(read('CNI_NETNS')))
+      throw wrong('CNI_NETNS', 'is not an absolute path', 'give the path of a network namespace')
   }
   return {
     command,
@@ -53,7 +54,8 @@ export function checkNetns(path: string): void {
     if ((error as NodeJS.ErrnoException).code === 'EACCES') return
     throw new HeddleError('netns-gone', `network namespace ${JSON.stringify(path)} does not exist`, { field: 'CNI_NETNS', remedy })
   }
-  if (statfsSync(path).type !== nsfsMagic) throw new HeddleError('netns-gone', `${JSON.stringify(path)} is not a network namespace`, { field: 'CNI_NETNS', remedy })
+  if (statfsSync(path).type !== nsfsMagic)
+    throw new HeddleError('netns-gone', `${JSON.stringify(path)} is not a network namespace`, { field: 'CNI_NETNS', remedy })
 }
 
 /** `K=V;K2=V2`. Keys that are not ours are other plugins'. */
@@ -62,7 +64,8 @@ function parseArgs(text: string): Map<string, string> {
   for (const part of text.split(';')) {
     if (part === '') continue
     const [key = '', value, ...rest] = part.split('=')
-    if (key === '' || value === undefined || rest.length > 0) throw wrong('CNI_ARGS', `${JSON.stringify(part.slice(0, 80))} is not KEY=VALUE`, 'separate pairs with ";"')
+    if (key === '' || value === undefined || rest.length > 0)
+      throw wrong('CNI_ARGS', `${JSON.stringify(part.slice(0, 80))} is not KEY=VALUE`, 'separate pairs with ";"')
     args.set(key, value)
   }
   return args

@@ -39,6 +39,7 @@ const legacyIpSchema = z.object({ ip: z.string(), gateway: z.string().optional()
 
 export const resultSchema = z.object({ interfaces: orEmpty(interfaceSchema), ips: orEmpty(ipSchema), routes: orEmpty(routeSchema), dns: dnsSchema })
 const legacySchema = z.object({ ip4: legacyIpSchema, ip6: legacyIpSchema, dns: dnsSchema })
+
 export { dnsSchema, routeSchema }
 
 export type CniResult = z.output<typeof resultSchema>
@@ -92,7 +93,10 @@ function legacyIps(result: CniResult, shape: ResultShape): Record<string, unknow
     return [[key, { ip: ip.address, ...(ip.gateway === undefined ? {} : { gateway: ip.gateway }), ...(routes.length > 0 ? { routes } : {}) }] as const]
   })
   if (families.length === 0) {
-    throw new HeddleError('incompatible-cni-version', 'a network without addresses has no result in CNI 0.1.0 and 0.2.0', { field: 'cniVersion', remedy: 'set cniVersion to 1.1.0' })
+    throw new HeddleError('incompatible-cni-version', 'a network without addresses has no result in CNI 0.1.0 and 0.2.0', {
+      field: 'cniVersion',
+      remedy: 'set cniVersion to 1.1.0',
+    })
   }
   return Object.fromEntries(families)
 }

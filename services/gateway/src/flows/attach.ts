@@ -5,7 +5,7 @@
 import type { AttachResponse, Endpoint, Network, Route } from '@heddle/contract'
 import { type Call, HeddleError, macOf, undoCall, withCall } from '@heddle/core'
 import type { FlowParts } from './parts.ts'
-import { defaultRoutes, familyOf, wantsOf } from './plan.ts'
+import { defaultRoutes, familyOf, highestRevision, wantsOf } from './plan.ts'
 import { together, type Undo, undoing } from './undo.ts'
 
 export interface AttachWish {
@@ -71,7 +71,7 @@ async function attachTo(parts: FlowParts, network: Network, wish: AttachWish, ca
 
     const claims = allocations.flatMap(({ claim }) => (claim === undefined ? [] : [claim]))
     const addresses = claims.map((claim) => `${claim.address}/${claim.prefixLength}`)
-    const claimRevision = claims.reduce((highest, claim) => (claim.revision > highest ? claim.revision : highest), 0n)
+    const claimRevision = highestRevision(claims)
     const routes = withDefaults(network, addresses, wish.routes)
     const endpoint = { ...draft, addresses, state: 'wired' }
     undo.add('forget the endpoint', (late) => networks.deleteEndpoint({ id }, late))
@@ -110,7 +110,9 @@ async function unlessRecorded<T>(parts: FlowParts, wish: AttachWish, undo: Undo,
   try {
     return await body()
   } catch (error) {
-    const recorded = await withCall(undoCall(call, parts.releaseTimeoutMs), (late) => findEndpoint(parts, wish.endpoint.id, late)).catch(() => 'unsure' as const)
+    const recorded = await withCall(undoCall(call, parts.releaseTimeoutMs), (late) => findEndpoint(parts, wish.endpoint.id, late)).catch(
+      () => 'unsure' as const,
+    )
     if (recorded !== undefined) undo.disarm()
     if (recorded !== undefined && recorded !== 'unsure') throw exists(recorded)
     throw error
@@ -139,10 +141,14 @@ function isSameWish(wish: AttachWish, recorded: Endpoint): boolean {
 }
 
 function exists(recorded: Endpoint): HeddleError {
-  return new HeddleError('interface-exists', `container ${recorded.containerId} is attached to network ${recorded.networkName} already as ${recorded.interfaceName}`, {
-    remedy: 'call DEL for this container and interface first, or choose another interface name',
-    details: { endpoint: recorded.id },
-  })
+  return new HeddleError(
+    'interface-exists',
+    `container ${recorded.containerId} is attached to network ${recorded.networkName} already as ${recorded.interfaceName}`,
+    {
+      remedy: 'call DEL for this container and interface first, or choose another interface name',
+      details: { endpoint: recorded.id },
+    },
+  )
 }
 
 function bare(address: string): string {

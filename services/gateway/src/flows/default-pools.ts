@@ -29,7 +29,10 @@ export async function createDefaultPool(cluster: Pick<Cluster, 'ipam'>, wish: Po
     const prefix = choosePrefix(wish.family, wish.space, taken)
     if (prefix === undefined) break
     try {
-      const { pool, created } = await cluster.ipam.createPool({ pool: { space: wish.space, prefix: formatPrefix(prefix), provisionalHost: wish.provisionalHost } }, call)
+      const { pool, created } = await cluster.ipam.createPool(
+        { pool: { space: wish.space, prefix: formatPrefix(prefix), provisionalHost: wish.provisionalHost } },
+        call,
+      )
       if (pool !== undefined && created) return pool
     } catch (error) {
       if (HeddleError.from(error).code !== 'pool-overlaps') throw error
@@ -43,7 +46,7 @@ export async function createDefaultPool(cluster: Pick<Cluster, 'ipam'>, wish: Po
 export function choosePrefix(family: Family, seed: string, taken: readonly Prefix[]): Prefix | undefined {
   const { length, count } = areas[family]
   const hash = BigInt(`0x${hashId('default-pool', seed)}`)
-  const base = family === 4 ? 0x0a80_0000n : (0xfdn << 120n) | ((hash >> 16n) & ((1n << 40n) - 1n)) << 80n
+  const base = family === 4 ? 0x0a80_0000n : (0xfdn << 120n) | (((hash >> 16n) & ((1n << 40n) - 1n)) << 80n)
   const step = 1n << BigInt((family === 4 ? 32 : 128) - length)
   for (let offset = 0n; offset < count; offset++) {
     const prefix = { family, value: base + ((hash + offset) % count) * step, length }

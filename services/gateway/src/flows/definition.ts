@@ -18,9 +18,11 @@ export function checkDefinition(given: CreateNetworkRequest): CreateNetworkReque
   const kind = given.kind || 'overlay'
   checkNetworkName(given.name)
   if (!kinds.some((one) => one === kind)) throw invalid('kind', `network kind ${JSON.stringify(kind)} is not known`, `use ${kinds.join(' or ')}`)
-  if (given.mtu !== 0 && !(given.mtu >= 68 && given.mtu <= maxMtu)) throw invalid('mtu', `MTU ${given.mtu} is out of range`, `use 68 to ${maxMtu}, or leave it out`)
+  if (given.mtu !== 0 && !(given.mtu >= 68 && given.mtu <= maxMtu))
+    throw invalid('mtu', `MTU ${given.mtu} is out of range`, `use 68 to ${maxMtu}, or leave it out`)
   if (given.vni !== 0 && kind !== 'overlay') throw invalid('vni', `a ${kind} network has no VNI`, 'leave the VNI out, or make it an overlay')
-  if (given.vni !== 0 && !(given.vni >= 4096 && given.vni <= 16_777_215)) throw invalid('vni', `VNI ${given.vni} is out of range`, 'use 4096 to 16777215, or leave it out')
+  if (given.vni !== 0 && !(given.vni >= 4096 && given.vni <= 16_777_215))
+    throw invalid('vni', `VNI ${given.vni} is out of range`, 'use 4096 to 16777215, or leave it out')
   checkOptions(given.options, kind)
   return { ...given, kind, subnets: given.subnets.map(checkSubnet) }
 }
@@ -65,7 +67,8 @@ function checkSubnet(given: Subnet, index: number): Subnet {
 function checkOptions(options: Readonly<Record<string, string>>, kind: string): void {
   for (const [key, value] of Object.entries(options)) {
     if (key !== 'gateway') throw invalid(`options.${key}`, `network option ${JSON.stringify(key)} is not known`, 'the options are: gateway')
-    if (!Object.hasOwn(gatewayModes, value)) throw invalid('options.gateway', `gateway ${JSON.stringify(value)} is not known`, `use ${Object.keys(gatewayModes).join(', ')}`)
+    if (!Object.hasOwn(gatewayModes, value))
+      throw invalid('options.gateway', `gateway ${JSON.stringify(value)} is not known`, `use ${Object.keys(gatewayModes).join(', ')}`)
     if (kind === 'bridge' && value !== 'network') throw invalid('options.gateway', 'a bridge network is its own gateway', 'leave the option out')
   }
 }

@@ -27,7 +27,8 @@ export async function release(parts: FlowParts, endpointId: string, call: Call):
   return withCall({ ...undoCall(call, parts.releaseTimeoutMs), signal: call.signal }, async (late) => {
     const outcomes = await Promise.allSettled([networks.deleteEndpoint({ id: endpointId }, late), ipam.release({ owner: endpointId }, late)])
     const failed = outcomes.flatMap((outcome) => (outcome.status === 'rejected' ? [HeddleError.from(outcome.reason).message] : []))
-    if (failed.length > 0) parts.logger.warn({ endpoint: endpointId, failed }, 'the interface is gone, but not all brains were told; their sweeps will release the rest')
+    if (failed.length > 0)
+      parts.logger.warn({ endpoint: endpointId, failed }, 'the interface is gone, but not all brains were told; their sweeps will release the rest')
     return failed.length === 0
   })
 }

@@ -1,5 +1,5 @@
 /** What a network offers an endpoint: the addresses to claim for it, its gateways, its default routes. Pure. */
-import type { Network, Route, Want } from '@heddle/contract'
+import type { Claim, Network, Route, Want } from '@heddle/contract'
 import { HeddleError } from '@heddle/core'
 import { contains, type Family, parseIp, parsePrefix } from '@heddle/net'
 
@@ -31,6 +31,13 @@ export function wantsOf(network: Network, addresses: readonly string[]): Want[] 
 
 export function poolIdsOf(network: Network, family: Family): string[] {
   return network.pools.filter((pool) => familyOf(pool.prefix) === family).map((pool) => pool.poolId)
+}
+
+/** What PutEndpoint is told of the claims: see PutEndpointRequest.claim_revision. */
+export function highestRevision(claims: readonly Claim[]): bigint {
+  let highest = 0n
+  for (const { revision } of claims) if (revision > highest) highest = revision
+  return highest
 }
 
 /** The gateway for an address: that of the pool it is in. Empty when there is none or the network is internal. */

@@ -2,8 +2,9 @@
  * What a replica knows of one pool, and the candidates it has picked but not yet committed. A guess: it only chooses what
  * to try; the transaction decides.
  */
-import type { StoredRecord } from '@heddle/store'
+
 import { FreeSearch } from '@heddle/net'
+import type { StoredRecord } from '@heddle/store'
 import type { PoolPlan } from './pool.ts'
 
 export interface KnownClaim {
@@ -16,6 +17,13 @@ export interface KnownClaim {
   readonly revision: bigint
   /** When this replica first saw it, on the monotonic clock. */
   readonly seenMs: number
+}
+
+/** Revision of the claim that was made or changed last. */
+export function newestOf(claims: readonly KnownClaim[]): bigint {
+  let newest = 0n
+  for (const { revision } of claims) if (revision > newest) newest = revision
+  return newest
 }
 
 export interface Pick {

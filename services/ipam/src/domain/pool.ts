@@ -19,7 +19,7 @@ import {
   rangeOf,
   unassignable,
 } from '@heddle/net'
-import { parsed } from '../refusals.ts'
+import { addressTaken, parsed } from '../refusals.ts'
 
 export interface PoolPlan {
   readonly pool: Pool
@@ -37,11 +37,16 @@ export function checkPool(asked: Pool, createdAt: string): PoolPlan {
   const space = checkNetworkName(asked.space, 'pool.space')
   const prefix = parsed('pool.prefix', () => parsePrefix(asked.prefix))
   const barred = unusable.find((one) => contains(one, prefix))
-  if (barred !== undefined) throw invalid('pool.prefix', `no container can have an address in ${formatPrefix(barred)}`, 'choose a private prefix, as 10.1.0.0/16 or fd00:1::/64')
+  if (barred !== undefined)
+    throw invalid('pool.prefix', `no container can have an address in ${formatPrefix(barred)}`, 'choose a private prefix, as 10.1.0.0/16 or fd00:1::/64')
   const id = poolIdOf(space, prefix)
   if (asked.id !== '' && asked.id !== id) throw invalid('pool.id', `the id of this pool is ${id}, not ${JSON.stringify(asked.id)}`, 'leave the id empty')
   if (asked.provisionalHost !== '') checkHostName(asked.provisionalHost, 'pool.provisionalHost')
-  for (const [field, list] of [['pool.ranges', asked.ranges], ['pool.excluded', asked.excluded], ['pool.auxiliary', Object.keys(asked.auxiliary)]] as const) {
+  for (const [field, list] of [
+    ['pool.ranges', asked.ranges],
+    ['pool.excluded', asked.excluded],
+    ['pool.auxiliary', Object.keys(asked.auxiliary)],
+  ] as const) {
     if (list.length > maxEntries) throw invalid(field, `${field} has ${list.length} entries`, `give at most ${maxEntries}`)
   }
   const ranges = asked.ranges.map(({ first, last }, index) => {
@@ -51,7 +56,7 @@ export function checkPool(asked: Pool, createdAt: string): PoolPlan {
   })
   const excluded = asked.excluded.map((text, index) => {
     const field = `pool.excluded[${index}]`
-    const hole = parsed(field, () => (text.includes('/') ? parsePrefix(text) : parseIp(text)))
+    const hole: Ip | Prefix = parsed<Ip | Prefix>(field, () => (text.includes('/') ? parsePrefix(text) : parseIp(text)))
     inside(hole, prefix, field)
     return 'length' in hole ? formatPrefix(hole) : formatIp(hole)
   })
@@ -93,7 +98,7 @@ export function differsIn(asked: Pool, there: Pool): 'ranges' | 'gateway' | 'exc
 }
 
 /** Why nobody may claim an address of the prefix, as the end of a sentence; undefined when it may be claimed. */
-export function barredBecause({ pool, prefix }: PoolPlan, ip: Ip): string | undefined {
+function barredBecause({ pool, prefix }: PoolPlan, ip: Ip): string | undefined {
   if (unassignable(prefix).some(({ value }) => value === ip.value)) {
     return prefix.family === 6 ? 'is the subnet-router anycast address' : ip.value === prefix.value ? 'is the network address' : 'is the broadcast address'
   }
@@ -105,19 +110,38 @@ export function barredBecause({ pool, prefix }: PoolPlan, ip: Ip): string | unde
   return hole === undefined ? undefined : `is excluded by ${hole}`
 }
 
+/** Throws address-taken when nobody may claim this address of the pool. */
+export function checkAssignable(plan: PoolPlan, address: string, field: string): void {
+  const barred = barredBecause(plan, parseIp(address))
+  if (barred !== undefined) throw addressTaken(address, plan.pool.id, barred, field)
+}
+
 /** An address set aside for the network: canonical, inside the prefix, and one that an interface may have. */
 export function reservable(text: string, prefix: Prefix, field: string): string {
   const ip = parsed(field, () => parseIp(text))
   inside(ip, prefix, field)
   if (unassignable(prefix).some(({ value }) => value === ip.value)) {
-    throw invalid(field, `${text} is ${prefix.family === 4 ? 'the network or broadcast address' : 'the subnet-router anycast address'} of ${formatPrefix(prefix)}`, 'choose another address of the prefix')
+    throw invalid(
+      field,
+      `${text} is ${prefix.family === 4 ? 'the network or broadcast address' : 'the subnet-router anycast address'} of ${formatPrefix(prefix)}`,
+      'choose another address of the prefix',
+    )
   }
   return formatIp(ip)
 }
 
+/** Where the network itself may have its gateway, lowest first: anywhere in the prefix that is not set aside otherwise. */
+export function gatewayCandidates({ pool, prefix }: PoolPlan): RangeSet {
+  return RangeSet.of(prefix.family, [rangeOf(prefix)]).subtract(setAside({ ...pool, gateway: '' }, prefix))
+}
+
 function inside(what: Ip | Prefix, prefix: Prefix, field: string): void {
   if (contains(prefix, what)) return
-  throw invalid(field, `${field} ${'length' in what ? formatPrefix(what) : formatIp(what)} is outside ${formatPrefix(prefix)}`, `give addresses from ${formatIp(firstOf(prefix))} to ${formatIp(lastOf(prefix))}`)
+  throw invalid(
+    field,
+    `${field} ${'length' in what ? formatPrefix(what) : formatIp(what)} is outside ${formatPrefix(prefix)}`,
+    `give addresses from ${formatIp(firstOf(prefix))} to ${formatIp(lastOf(prefix))}`,
+  )
 }
 
 function setAside(pool: Pool, prefix: Prefix): IpRange[] {

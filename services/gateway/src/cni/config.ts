@@ -1,0 +1,179 @@
+/**
+ * The network configuration on stdin (CNI spec 1.1.0, section 1 and CONVENTIONS.md). The network is found by `name`; a
+ * `heddle` object defines it, so that the first ADD can create it.
+ */
+import { CreateNetworkRequest, type PortMapping, type Route } from '@heddle/contract'
+import { checkNetworkName, HeddleError, invalid } from '@heddle/core'
+import { z } from 'zod'
+import { hostIpField, ipField, macField, prefixField } from '../fields.ts'
+import { checkDefinition } from '../flows/definition.ts'
+import { type CniResult, dnsSchema, parseResult, routeSchema } from './result.ts'
+import { type CniVersion, checkVersion } from './versions.ts'
+
+/** What every command needs. The rest of `json` is read by the commands that use it: DEL must work with any configuration. */
+export interface CniConfig {
+  readonly version: CniVersion
+  readonly name: string
+  readonly json: Readonly<Record<string, unknown>>
+}
+
+export interface AddConfig {
+  readonly definition: CreateNetworkRequest | undefined
+  /** Canonical, or empty. */
+  readonly mac: string
+  readonly addresses: readonly string[]
+  readonly ports: readonly PortMapping[]
+  readonly routes: readonly Route[]
+  readonly dns: CniResult['dns']
+  readonly previous: CniResult | undefined
+}
+
+export interface ValidAttachment {
+  readonly containerID: string
+  readonly ifname: string
+}
+
+const text = z.string().max(1024)
+const texts = z.array(text).max(256)
+const maybe = <T extends z.ZodType>(schema: T) => schema.nullish().transform((value) => value ?? undefined)
+const port = z.number().int().min(0).max(65_535)
+
+const subnetSchema = z.union([
+  text.transform((prefix) => ({ prefix })),
+  z.strictObject({
+    prefix: text,
+    ranges: z.array(z.strictObject({ first: text, last: text })).optional(),
+    gateway: text.optional(),
+    excluded: texts.optional(),
+    auxiliary: z.record(text, text).optional(),
+  }),
+])
+const definitionSchema = z.strictObject({
+  kind: text.optional(),
+  subnets: z.array(subnetSchema).max(64).optional(),
+  mtu: z.number().int().nonnegative().optional(),
+  vni: z.number().int().nonnegative().optional(),
+  internal: z.boolean().optional(),
+  options: z.record(text, text).optional(),
+})
+const addSchema = z.looseObject({
+  heddle: maybe(definitionSchema),
+  mac: maybe(text),
+  ips: maybe(texts),
+  routes: maybe(z.array(routeSchema).max(256)),
+  dns: dnsSchema,
+  args: maybe(z.looseObject({ cni: maybe(z.looseObject({ ips: maybe(texts), mac: maybe(text) })) })),
+  runtimeConfig: maybe(
+    z.looseObject({
+      ips: maybe(texts),
+      mac: maybe(text),
+      dns: maybe(z.looseObject({ servers: maybe(texts), searches: maybe(texts), options: maybe(texts) })),
+      portMappings: maybe(z.array(z.looseObject({ hostPort: port, containerPort: port, protocol: maybe(text), hostIP: maybe(text) })).max(4096)),
+    }),
+  ),
+})
+const attachmentSchema = z.looseObject({ containerID: z.string(), ifname: z.string() })
+
+/** Bad JSON is undecodable-config, an unknown version incompatible-cni-version, a bad name invalid-argument. */
+export function parseConfig(stdin: string): CniConfig {
+  if (stdin.trim() === '')
+    throw new HeddleError('undecodable-config', 'there is no network configuration on stdin', { remedy: 'give the configuration as JSON on stdin' })
+  const version = checkVersion(versionIn(stdin))
+  const json = decode(stdin)
+  if (typeof json['name'] !== 'string' || json['name'] === '')
+    throw invalid('name', 'the network configuration has no name', 'name the network in the configuration')
+  return { version, name: checkNetworkName(json['name']), json }
+}
+
+/** The version a configuration names, also when the rest of it is no good: errors are answered in it. */
+export function versionIn(stdin: string): string {
+  const version = stdin.trim() === '' ? undefined : decode(stdin)['cniVersion']
+  if (version === undefined || version === null) return ''
+  if (typeof version !== 'string')
+    throw new HeddleError('undecodable-config', 'cniVersion is not a string', { field: 'cniVersion', remedy: 'write it as "1.1.0"' })
+  return version
+}
+
+/** What is wanted for a container, by precedence: runtimeConfig, args.cni, CNI_ARGS, the configuration itself. */
+export function parseAdd(config: CniConfig, args: ReadonlyMap<string, string>): AddConfig {
+  const json = checked(() => addSchema.parse(config.json))
+  const fromArgs = args.get('IP')?.split(',')
+  const mac = json.runtimeConfig?.mac || json.args?.cni?.mac || args.get('MAC') || json.mac || ''
+  const addresses = json.runtimeConfig?.ips ?? json.args?.cni?.ips ?? fromArgs ?? json.ips ?? []
+  const runtimeDns = json.runtimeConfig?.dns
+  return {
+    definition: json.heddle === undefined ? undefined : checkDefinition(CreateNetworkRequest.fromJSON({ ...json.heddle, name: config.name })),
+    mac: mac === '' ? '' : macField(mac, 'mac'),
+    addresses: [...new Set(addresses.map((address) => hostIpField(address, 'ips')))],
+    ports: (json.runtimeConfig?.portMappings ?? []).filter((one) => one.hostPort > 0).map(portOf),
+    routes: (json.routes ?? []).map((route) => ({
+      destination: prefixField(route.dst, 'routes.dst'),
+      gateway: route.gw ? ipField(route.gw, 'routes.gw') : '',
+    })),
+    dns:
+      runtimeDns === undefined
+        ? json.dns
+        : { ...json.dns, nameservers: runtimeDns.servers ?? [], search: runtimeDns.searches ?? [], options: runtimeDns.options ?? [] },
+    previous: parsePrevious(config),
+  }
+}
+
+export function parsePrevious(config: CniConfig): CniResult | undefined {
+  const json = config.json['prevResult']
+  return json === undefined || json === null ? undefined : checked(() => parseResult(json, config.version), 'prevResult')
+}
+
+/** The list of GC, under the key of the specification or that of libcni. Fails when there is none: that is not an empty one. */
+export function parseValidAttachments(config: CniConfig): readonly ValidAttachment[] {
+  const json = config.json['cni.dev/valid-attachments'] ?? config.json['cni.dev/attachments']
+  if (json === undefined)
+    throw invalid('cni.dev/valid-attachments', 'GC has no list of valid attachments', 'give cni.dev/valid-attachments, empty if there are none')
+  return checked(() => z.array(attachmentSchema).nullable().parse(json), 'cni.dev/valid-attachments') ?? []
+}
+
+function decode(stdin: string): Record<string, unknown> {
+  let json: unknown
+  try {
+    json = JSON.parse(stdin)
+  } catch (error) {
+    throw new HeddleError('undecodable-config', `the network configuration is not JSON: ${(error as Error).message}`, {
+      remedy: 'correct the configuration',
+      cause: error,
+    })
+  }
+  if (typeof json !== 'object' || json === null || Array.isArray(json)) {
+    throw new HeddleError('undecodable-config', 'the network configuration is not a JSON object', { remedy: 'correct the configuration' })
+  }
+  return json as Record<string, unknown>
+}
+
+function portOf(mapping: { hostPort: number; containerPort: number; protocol: string | undefined; hostIP: string | undefined }): PortMapping {
+  const protocol = (mapping.protocol ?? 'tcp').toLowerCase()
+  if (!['tcp', 'udp', 'sctp'].includes(protocol))
+    throw invalid('portMappings.protocol', `protocol ${JSON.stringify(protocol)} is not known`, 'use tcp, udp or sctp')
+  if (mapping.containerPort === 0) throw invalid('portMappings.containerPort', 'a published port needs a container port', 'use 1 to 65535')
+  const any = mapping.hostIP === undefined || mapping.hostIP === '' || mapping.hostIP === '0.0.0.0' || mapping.hostIP === '::'
+  return {
+    protocol,
+    hostAddress: any ? '' : ipField(mapping.hostIP ?? '', 'portMappings.hostIP'),
+    hostPort: mapping.hostPort,
+    containerPort: mapping.containerPort,
+  }
+}
+
+function checked<T>(parse: () => T, field = ''): T {
+  try {
+    return parse()
+  } catch (error) {
+    if (!(error instanceof z.ZodError)) throw error
+    const [issue] = error.issues
+    const path = [field, ...(issue?.path ?? [])].filter((part) => part !== '').join('.')
+    if (issue?.code === 'unrecognized_keys') {
+      throw new HeddleError('unsupported', `${path} has the unknown key ${issue.keys.map((key) => JSON.stringify(key)).join(', ')}`, {
+        field: path,
+        remedy: 'remove it',
+      })
+    }
+    throw invalid(path, `${path}: ${issue?.message ?? 'invalid'}`, 'correct the network configuration')
+  }
+}

@@ -1,0 +1,53 @@
+/** STATUS: whether an ADD would succeed now, asked of each part with the cheapest question it has. */
+import { type Call, HeddleError, undoCall, withCall } from '@heddle/core'
+import type { FlowParts } from '../flows/parts.ts'
+import type { CniConfig } from './config.ts'
+import { degraded, notReady } from './failure.ts'
+
+const timeoutMs = 2000
+
+export interface StatusFailure {
+  readonly code: typeof notReady | typeof degraded
+  readonly error: HeddleError
+}
+
+/** Undefined when everything answers. */
+export function status(parts: FlowParts, config: CniConfig, call: Call): Promise<StatusFailure | undefined> {
+  const { host, ipam, networks, overlay, wiring } = parts.cluster
+  return withCall({ ...undoCall(call, timeoutMs), signal: call.signal }, async (inner) => {
+    const [pools, network, attachments, hosts] = await Promise.allSettled([
+      ipam.listPools({ space: config.name }, inner),
+      networks.getNetwork({ name: config.name }, inner),
+      wiring.listAttachments({}, inner),
+      overlay.listHosts({}, inner),
+    ])
+    const unknown = network.status === 'rejected' && HeddleError.from(network.reason).code === 'network-unknown'
+    for (const [what, outcome] of [
+      ['ipam', pools],
+      ['networks', network],
+      ['netns-wiring', attachments],
+    ] as const) {
+      if (outcome.status === 'rejected' && !(outcome === network && unknown)) return { code: notReady, error: silent(what, outcome.reason) }
+    }
+    if (pools.status === 'fulfilled' && pools.value.pools.length > 0 && pools.value.pools.every((pool) => pool.free === 0n)) {
+      return {
+        code: notReady,
+        error: new HeddleError('pool-exhausted', `every pool of network ${config.name} is exhausted`, { remedy: 'remove containers, or add a pool' }),
+      }
+    }
+    if (network.status === 'fulfilled' && network.value.network?.kind !== 'overlay') return undefined
+    if (hosts.status === 'rejected') return { code: degraded, error: silent('overlay', hosts.reason) }
+    if (!hosts.value.hosts.some((one) => one.name === host && one.alive)) {
+      return {
+        code: degraded,
+        error: new HeddleError('host-unknown', `host ${host} is not alive in the overlay`, { remedy: 'look at the log of netns-wiring on this host' }),
+      }
+    }
+    return undefined
+  })
+}
+
+function silent(what: string, reason: unknown): HeddleError {
+  const failure = HeddleError.from(reason)
+  return new HeddleError('unavailable', `${what} does not answer: ${failure.message}`, { remedy: failure.remedy ?? 'look at `heddle doctor`' })
+}

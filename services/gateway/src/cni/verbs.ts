@@ -1,0 +1,154 @@
+/** The CNI commands, each as a call of a flow. */
+import type { Network } from '@heddle/contract'
+import { type Call, HeddleError, hashId } from '@heddle/core'
+import { type Attached, attach, findEndpoint, withDefaults } from '../flows/attach.ts'
+import { differencesTo, differs } from '../flows/definition.ts'
+import { detach } from '../flows/detach.ts'
+import { orUnknown } from '../flows/directory.ts'
+import { createNetwork } from '../flows/network.ts'
+import type { FlowParts } from '../flows/parts.ts'
+import { gatewayFor } from '../flows/plan.ts'
+import { together } from '../flows/undo.ts'
+import { type AddConfig, type CniConfig, parseAdd, parsePrevious, parseValidAttachments } from './config.ts'
+import { type CniEnvironment, checkNetns } from './environment.ts'
+import { type CniResult, mergeResults, serializeResult } from './result.ts'
+
+export function endpointIdOf(env: Pick<CniEnvironment, 'containerId' | 'interfaceName'>, networkName: string): string {
+  return hashId(env.containerId, env.interfaceName, networkName)
+}
+
+/** Everything that can be wrong with the caller's input is found before the first command is sent. */
+export async function add(parts: FlowParts, env: CniEnvironment, config: CniConfig, call: Call): Promise<Record<string, unknown>> {
+  const wish = parseAdd(config, env.args)
+  checkNetns(env.netns)
+  const attached = await attach(
+    parts,
+    {
+      endpoint: {
+        id: endpointIdOf(env, config.name),
+        containerId: env.containerId,
+        containerName: podName(env.args),
+        interfaceName: env.interfaceName,
+        sandbox: env.netns,
+        mac: wish.mac,
+        ports: [...wish.ports],
+        runtime: 'cni',
+      },
+      network: (inner) => networkFor(parts, config, wish, inner),
+      addresses: wish.addresses,
+      routes: wish.routes,
+    },
+    call,
+  )
+  const ours = resultOf(attached, env, wish)
+  return serializeResult(wish.previous === undefined ? ours : mergeResults(wish.previous, ours), config.version)
+}
+
+export async function del(parts: FlowParts, env: CniEnvironment, config: CniConfig, call: Call): Promise<void> {
+  const wish = {
+    endpointId: endpointIdOf(env, config.name),
+    networkId: parts.directory.peek(config.name)?.id ?? '',
+    sandbox: env.netns,
+    interfaceName: env.interfaceName,
+  }
+  await detach(parts, wish, call)
+}
+
+/** Fails with drifted, every difference named. */
+export async function check(parts: FlowParts, env: CniEnvironment, config: CniConfig, call: Call): Promise<void> {
+  const previous = parsePrevious(config)
+  if (previous === undefined)
+    throw new HeddleError('invalid-argument', 'CHECK has no prevResult', { field: 'prevResult', remedy: 'give the result of ADD as prevResult' })
+  const { routes: asked } = parseAdd(config, new Map())
+  const id = endpointIdOf(env, config.name)
+  const network = await parts.directory.byName(config.name, call)
+  const [endpoint, { claims }] = await together([findEndpoint(parts, id, call), parts.cluster.ipam.listClaims({ owner: id }, call)])
+  if (endpoint === undefined) throw drifted([`container ${env.containerId} has no endpoint on network ${config.name}`])
+  const routes = withDefaults(network, endpoint.addresses, asked)
+  const { differences } = await parts.cluster.wiring.check({ network, endpoint, routes }, call)
+  const claimed = new Set(claims.map((claim) => `${claim.address}/${claim.prefixLength}`))
+  const resulted = new Set(previous.ips.map((ip) => ip.address))
+  const all = [
+    ...differences,
+    ...(endpoint.state === 'wired' ? [] : [`the endpoint is ${endpoint.state}, not wired`]),
+    ...(endpoint.sandbox === env.netns ? [] : [`the endpoint is in ${endpoint.sandbox}, not in ${env.netns}`]),
+    ...endpoint.addresses.filter((address) => !claimed.has(address)).map((address) => `address ${address} is not claimed`),
+    ...endpoint.addresses.filter((address) => !resulted.has(address)).map((address) => `address ${address} is not in prevResult`),
+  ]
+  if (all.length > 0) throw drifted(all)
+}
+
+/**
+ * Detaches this host's CNI endpoints of the network that are not in the list. One that is being attached while GC
+ * runs cannot be in the list yet, so it is left alone. Goes on after a failure and reports it at the end.
+ */
+export async function gc(parts: FlowParts, config: CniConfig, call: Call): Promise<void> {
+  const attaching = parts.endpoints.attaching()
+  const valid = new Set(parseValidAttachments(config).map(({ containerID, ifname }) => hashId(containerID, ifname, config.name)))
+  const answer = await orUnknown(parts.cluster.networks.getNetwork({ name: config.name }, call))
+  if (answer?.network === undefined) return
+  const networkId = answer.network.id
+  const { endpoints } = await parts.cluster.networks.listEndpoints({ networkId, host: parts.cluster.host }, call)
+  const stale = endpoints.filter(({ id, runtime }) => runtime === 'cni' && !valid.has(id) && !attaching.has(id) && !parts.endpoints.attaching().has(id))
+  const outcomes = await Promise.allSettled(
+    stale.map(({ id, sandbox, interfaceName }) => detach(parts, { endpointId: id, networkId, sandbox, interfaceName }, call)),
+  )
+  const failed = outcomes.flatMap((outcome) => (outcome.status === 'rejected' ? [HeddleError.from(outcome.reason)] : []))
+  if (failed[0] !== undefined) {
+    throw new HeddleError(failed[0].code, `${failed.length} of ${stale.length} stale attachments could not be removed: ${failed[0].message}`, {
+      remedy: failed[0].remedy ?? 'run GC again',
+    })
+  }
+}
+
+async function networkFor(parts: FlowParts, config: CniConfig, wish: AddConfig, call: Call): Promise<Network> {
+  const network = (await orUnknown(parts.directory.byName(config.name, call))) ?? (await created(parts, config, wish, call))
+  const differences = wish.definition === undefined ? [] : differencesTo(network, wish.definition)
+  if (differences.length > 0) throw differs(network, differences)
+  if (wish.ports.length > 0 && network.kind !== 'bridge') {
+    throw new HeddleError('unsupported', `portMappings cannot be published on ${network.name}: it is an ${network.kind} network`, {
+      field: 'portMappings',
+      remedy: 'publish ports of a bridge network, or add the portmap plugin to the chain and take the portMappings capability from this one',
+    })
+  }
+  return network
+}
+
+async function created(parts: FlowParts, config: CniConfig, { definition }: AddConfig, call: Call): Promise<Network> {
+  if (definition === undefined) {
+    throw new HeddleError('network-unknown', `there is no network named ${config.name}`, {
+      field: 'name',
+      remedy: `create it with \`heddle network create ${config.name}\`, or define it in the configuration with "heddle": {"subnets": [...]}`,
+    })
+  }
+  return (await createNetwork(parts, { definition, createdBy: 'cni' }, call)).network
+}
+
+/** Interfaces in the order the specification recommends: bridge, host's end, container's end. */
+function resultOf({ network, endpoint, routes, wiring }: Attached, env: CniEnvironment, wish: AddConfig): CniResult {
+  const mtu = wiring.mtu === 0 ? {} : { mtu: wiring.mtu }
+  const host = [
+    { name: wiring.bridge, mac: wiring.bridgeMac, ...mtu },
+    { name: wiring.hostInterface, mac: wiring.hostMac, ...mtu },
+  ].filter((one) => one.name !== '')
+  return {
+    interfaces: [...host, { name: env.interfaceName, mac: endpoint.mac, ...mtu, sandbox: env.netns }],
+    ips: endpoint.addresses.map((address) => {
+      const gateway = gatewayFor(network, address)
+      return { address, ...(gateway === '' ? {} : { gateway }), interface: host.length }
+    }),
+    routes: routes.map((route) => ({ dst: route.destination, ...(route.gateway === '' ? {} : { gw: route.gateway }) })),
+    dns: wish.dns,
+  }
+}
+
+function podName(args: ReadonlyMap<string, string>): string {
+  const [namespace, name] = [args.get('K8S_POD_NAMESPACE'), args.get('K8S_POD_NAME')]
+  return namespace === undefined || name === undefined ? '' : `${namespace}/${name}`
+}
+
+function drifted(differences: readonly string[]): HeddleError {
+  return new HeddleError('drifted', `the attachment is not as recorded: ${differences.join('; ')}`, {
+    remedy: 'call DEL and ADD for this container, or wait for the repair and check again',
+  })
+}

@@ -1,0 +1,21 @@
+/** `heddle host ls`. */
+import type { Command } from 'commander'
+
+export function addHost(root: Command): void {
+  const host = root.command('host').description('hosts of the cluster')
+  host
+    .command('ls')
+    .description('list hosts: where their packets come from and whether they are alive')
+    .action(async (_, command: Command) => {
+      const [{ withSession }, { Host }, { print, table, timestamp }] = await Promise.all([import('../client.ts'), import('@heddle/contract'), import('../output.ts')])
+      await withSession(command, async (session) => {
+        const { hosts } = await session.call((client) => client.listHosts, {})
+        print(session.json, hosts.map(Host.toJSON), () =>
+          table(
+            ['HOST', 'ALIVE', 'VTEP', 'MTU', 'VERSION', 'REGISTERED'],
+            hosts.map((each) => [each.name, each.alive ? 'yes' : 'no', each.vtep, String(each.underlayMtu), each.version, timestamp(each.registeredAt)]),
+          ),
+        )
+      })
+    })
+}

@@ -1,0 +1,94 @@
+/** `heddle network create|ls|inspect|rm`. */
+import type { Command } from 'commander'
+import type { NetworkFlags } from '../network-request.ts'
+
+export function addNetwork(root: Command): void {
+  const network = root.command('network').description('networks that containers of every runtime share')
+  addCreate(network)
+  network
+    .command('ls')
+    .description('list networks')
+    .action(async (_, command: Command) => {
+      const [{ withSession }, { Network }, { networkTable }, { print }] = await Promise.all([import('../client.ts'), import('@heddle/contract'), import('../views.ts'), import('../output.ts')])
+      await withSession(command, async (session) => {
+        const { networks } = await session.call((client) => client.listNetworks, {})
+        print(session.json, networks.map(Network.toJSON), () => networkTable(networks))
+      })
+    })
+  network
+    .command('inspect')
+    .description('show a network, its pools and its endpoints')
+    .argument('<network>', 'name or id')
+    .action(async (name: string, _, command: Command) => {
+      const [{ withSession }, { GetNetworkResponse }, { endpointTable, networkFacts, poolTable }, { print }] = await Promise.all([
+        import('../client.ts'),
+        import('@heddle/contract'),
+        import('../views.ts'),
+        import('../output.ts'),
+      ])
+      await withSession(command, async (session) => {
+        const response = await session.call((client) => client.getNetwork, { name })
+        print(
+          session.json,
+          GetNetworkResponse.toJSON(response),
+          () => `${response.network === undefined ? '' : networkFacts(response.network)}\n${poolTable(response.pools)}\n${endpointTable(response.endpoints)}`,
+        )
+      })
+    })
+  network
+    .command('rm')
+    .description('delete networks; refused while they have endpoints')
+    .argument('<network...>', 'names or ids')
+    .action(async (names: string[], _, command: Command) => {
+      const [{ withSession }, { print }] = await Promise.all([import('../client.ts'), import('../output.ts')])
+      await withSession(command, async (session) => {
+        for (const name of names) await session.call((client) => client.deleteNetwork, { name })
+        print(session.json, names, () => names.map((name) => `${name}\n`).join(''))
+      })
+    })
+}
+
+function addCreate(network: Command): void {
+  network
+    .command('create')
+    .description('create a network; the same definition again changes nothing')
+    .argument('<name>', 'the name Docker (-o network=NAME) and CNI ("network": NAME) know it by')
+    .requiredOption('--subnet <prefix>', 'address pool, IPv4 or IPv6; may be given several times', collect)
+    .option('--gateway <address>', 'gateway of the subnet that contains it', collect)
+    .option('--ip-range <range>', 'where dynamic addresses come from: a prefix or FIRST-LAST, in the subnet that contains it', collect)
+    .option('--exclude <address>', 'address or prefix never handed out', collect)
+    .option('--aux-address <name=address>', 'address set aside under a name', collect)
+    .option('--kind <kind>', 'overlay (all hosts) or bridge (one host)', 'overlay')
+    .option('--mtu <bytes>', "MTU of its interfaces; default: the underlay's, less the encapsulation")
+    .option('--vni <number>', 'VXLAN network identifier, 4096 to 16777215; default: a free one')
+    .option('--internal', 'no way out of the network')
+    .option('-o, --opt <key=value>', 'further option', collect)
+    .addHelpText(
+      'after',
+      `
+Examples:
+  heddle network create blue --subnet 10.7.0.0/16 --subnet fd07::/64
+  heddle network create lab --kind bridge --subnet 10.8.0.0/24 --gateway 10.8.0.254 --ip-range 10.8.0.100-10.8.0.199
+  docker network create -d heddle --ipam-driver heddle --ipam-opt network=blue -o network=blue \\
+    --ipv6 --subnet 10.7.0.0/16 --subnet fd07::/64 blue          use it from Docker`,
+    )
+    .action(async (name: string, flags: NetworkFlags, command: Command) => {
+      const [{ withSession }, { Network }, { networkFacts }, { print }, { networkRequest }] = await Promise.all([
+        import('../client.ts'),
+        import('@heddle/contract'),
+        import('../views.ts'),
+        import('../output.ts'),
+        import('../network-request.ts'),
+      ])
+      const request = networkRequest(name, flags)
+      await withSession(command, async (session) => {
+        const response = await session.call((client) => client.createNetwork, request)
+        const made = response.network
+        print(session.json, made === undefined ? {} : Network.toJSON(made), () => `${response.created ? '' : 'The network was there already.\n'}${made === undefined ? '' : networkFacts(made)}`)
+      })
+    })
+}
+
+function collect(value: string, before: readonly string[] = []): readonly string[] {
+  return [...before, value]
+}

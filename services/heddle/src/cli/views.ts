@@ -1,0 +1,104 @@
+/** How each kind of record reads as a table or as facts. */
+import type { Claim, Endpoint, Network, PoolUsage, PortMapping } from '@heddle/contract'
+import { count, facts, shortId, table, timestamp } from './output.ts'
+
+export function networkTable(networks: readonly Network[]): string {
+  return table(
+    ['NETWORK', 'KIND', 'VNI', 'SUBNETS', 'INTERNAL', 'MADE BY', 'ID'],
+    networks.map((network) => [
+      network.name,
+      network.kind,
+      network.vni === 0 ? '' : String(network.vni),
+      network.pools.map((pool) => pool.prefix).join(' '),
+      network.internal ? 'yes' : 'no',
+      network.createdBy,
+      shortId(network.id),
+    ]),
+  )
+}
+
+export function networkFacts(network: Network): string {
+  return facts([
+    ['network', network.name],
+    ['id', network.id],
+    ['kind', network.kind],
+    ['VNI', network.vni === 0 ? '' : String(network.vni)],
+    ['MTU', network.mtu === 0 ? "the underlay's, less the encapsulation" : String(network.mtu)],
+    ['internal', network.internal ? 'yes: no way out' : 'no'],
+    ['gateways', network.pools.flatMap((pool) => (pool.gateway === '' ? [] : [pool.gateway])).join(' ')],
+    ['options', Object.entries(network.options).map(([key, value]) => `${key}=${value}`).join(' ')],
+    ['made', `${timestamp(network.createdAt)} by ${network.createdBy}`],
+  ])
+}
+
+export function endpointTable(endpoints: readonly Endpoint[]): string {
+  return table(
+    ['ENDPOINT', 'NETWORK', 'HOST', 'STATE', 'ADDRESSES', 'MAC', 'RUNTIME', 'CONTAINER'],
+    endpoints.map((endpoint) => [
+      shortId(endpoint.id),
+      endpoint.networkName,
+      endpoint.host,
+      endpoint.state,
+      endpoint.addresses.join(' '),
+      endpoint.mac,
+      endpoint.runtime,
+      containerOf(endpoint),
+    ]),
+  )
+}
+
+export function endpointFacts(endpoint: Endpoint): string {
+  return facts([
+    ['endpoint', endpoint.id],
+    ['network', endpoint.networkName],
+    ['host', endpoint.host],
+    ['state', endpoint.state],
+    ['addresses', endpoint.addresses.join(' ')],
+    ['MAC', endpoint.mac],
+    ['interface', endpoint.interfaceName],
+    ['sandbox', endpoint.sandbox],
+    ['runtime', endpoint.runtime],
+    ['container', containerOf(endpoint)],
+    ['ports', endpoint.ports.map(portText).join(' ')],
+    ['made', timestamp(endpoint.createdAt)],
+    ['changed', timestamp(endpoint.updatedAt)],
+  ])
+}
+
+export function poolTable(pools: readonly PoolUsage[]): string {
+  return table(
+    ['POOL', 'PREFIX', 'GATEWAY', 'CLAIMED', 'FREE'],
+    pools.map(({ pool, claimed, free }) => [pool?.id ?? '', pool?.prefix ?? '', pool?.gateway ?? '', String(claimed), count(free)]),
+  )
+}
+
+export function poolFacts({ pool, claimed, free }: PoolUsage): string {
+  return facts([
+    ['pool', pool?.id ?? ''],
+    ['space', pool?.space ?? ''],
+    ['prefix', pool?.prefix ?? ''],
+    ['ranges', pool?.ranges.map((range) => `${range.first}-${range.last}`).join(' ') ?? ''],
+    ['gateway', pool?.gateway ?? ''],
+    ['excluded', pool?.excluded.join(' ') ?? ''],
+    ['auxiliary', Object.entries(pool?.auxiliary ?? {}).map(([name, address]) => `${name}=${address}`).join(' ')],
+    ['claimed', String(claimed)],
+    ['free', count(free)],
+    ['made', timestamp(pool?.createdAt ?? '')],
+  ])
+}
+
+export function claimTable(claims: readonly Claim[]): string {
+  return table(
+    ['ADDRESS', 'OWNER', 'HOST', 'PROVISIONAL', 'CLAIMED'],
+    claims.map((claim) => [`${claim.address}/${claim.prefixLength}`, claim.owner, claim.host, claim.provisional ? 'yes' : 'no', timestamp(claim.claimedAt)]),
+  )
+}
+
+function containerOf(endpoint: Endpoint): string {
+  return endpoint.containerName || (endpoint.runtime === 'docker' ? shortId(endpoint.containerId) : endpoint.containerId)
+}
+
+function portText(port: PortMapping): string {
+  const host = port.hostAddress.includes(':') ? `[${port.hostAddress}]` : port.hostAddress || '*'
+  return `${host}:${port.hostPort}->${port.containerPort}/${port.protocol}`
+}

@@ -1,0 +1,224 @@
+/** A kernel in memory, for unit tests: links, addresses, entries and nftables elements as maps; no packets. */
+import { HeddleError } from '@heddle/core'
+import type { Kernel, LinkEvent, LinkInfo, Namespace, NeighbourInfo, NftElement, NftSet, Step } from '@heddle/kernel'
+import { decodeValues, valuesHex } from '../domain/nft-bytes.ts'
+import { bridgeRules, vxlanRules } from '../domain/nft-rules.ts'
+
+type Mutable<T> = { -readonly [K in keyof T]: T[K] }
+
+const keyOf = (ns: Namespace) => (ns === 'own' ? 'own' : ns.path)
+
+class Refusal extends HeddleError {
+  readonly errno: string
+  readonly index: number
+  readonly text = ''
+
+  constructor(errno: string, index = 0) {
+    super('kernel-refused', `the kernel refused: ${errno}`, { details: { errno } })
+    this.errno = errno
+    this.index = index
+  }
+}
+
+export class FakeKernel implements Kernel {
+  readonly namespaces = new Map<
+    string,
+    { links: Map<string, Mutable<LinkInfo>>; entries: NeighbourInfo[]; addresses: { linkIndex: number; address: string }[] }
+  >()
+  readonly elements = new Map<string, Map<string, { key: Uint8Array; data: Uint8Array }>>()
+  /** Every step and other write, in order. */
+  readonly writes: string[] = []
+  readonly #listeners = new Set<{ readonly ns: string; readonly listener: (event: LinkEvent) => void }>()
+  #nextIndex = 1
+
+  constructor(...namespaces: readonly string[]) {
+    for (const ns of ['own', ...namespaces]) this.#add(ns)
+  }
+
+  async run(steps: readonly Step[]) {
+    return steps.map((step, index) => {
+      this.writes.push(`${step.op} ${'name' in step ? step.name : ''}`.trim())
+      const errno = this.#step(step)
+      if (errno !== undefined && !step.tolerate?.includes(errno)) throw new Refusal(errno, index)
+      return { startMs: 0, endMs: 0 }
+    })
+  }
+
+  #step(step: Step): string | undefined {
+    const ns = this.#of(step.ns)
+    const link = 'name' in step ? ns.links.get(step.name) : undefined
+    switch (step.op) {
+      case 'veth.add': {
+        if (step.master !== undefined && !ns.links.has(step.master)) return 'ENODEV'
+        if (link !== undefined || this.#of(step.peer.ns).links.has(step.peer.name)) return 'EEXIST'
+        const host = this.#link(step.ns, step.name, 'veth', step)
+        const peer = this.#link(step.peer.ns, step.peer.name, 'veth', step.peer)
+        host.peerIndex = peer.index
+        peer.peerIndex = host.index
+        return undefined
+      }
+      case 'bridge.add':
+      case 'vxlan.add': {
+        if (link !== undefined) return 'EEXIST'
+        const made = this.#link(step.ns, step.name, step.op.slice(0, -4), step)
+        if (step.op === 'vxlan.add') made.vxlan = { vni: step.vni, local: step.local, port: step.port, learning: false }
+        return undefined
+      }
+      case 'sysctl':
+      case 'announce':
+        return undefined
+    }
+    if (link === undefined) return 'ENODEV'
+    if (step.op === 'link.set') this.#settle(step.ns, link, step)
+    else if (step.op === 'bridge.port') {
+      const { op: _op, ns: _ns, name: _name, ...flags } = step
+      link.port = { learning: true, unicastFlood: true, neighbourSuppress: false, locked: false, isolated: false, guard: false, ...link.port, ...flags }
+    } else if (step.op === 'address.replace') ns.addresses.push({ linkIndex: link.index, address: step.address })
+    else if (step.op.startsWith('fdb') || step.op.startsWith('neighbour')) this.#entry(ns, link.index, step)
+    return undefined
+  }
+
+  #entry(ns: { entries: NeighbourInfo[] }, linkIndex: number, step: Step): void {
+    const table = step.op.startsWith('fdb.vxlan') ? 'vxlan' : step.op.startsWith('fdb') ? 'bridge' : 'neighbour'
+    const mac = 'mac' in step ? (step.mac ?? '') : ''
+    const address = 'destination' in step ? (step.destination ?? '') : 'address' in step ? step.address : ''
+    // A bridge has one entry a MAC, whichever port it leads to.
+    const same = (entry: NeighbourInfo) =>
+      entry.table === table && (table === 'bridge' || entry.linkIndex === linkIndex) && (table === 'neighbour' ? entry.address === address : entry.mac === mac)
+    ns.entries = ns.entries.filter((entry) => !same(entry))
+    if (step.op.endsWith('replace')) ns.entries.push({ linkIndex, mac, address, table, permanent: true })
+  }
+
+  #link(ns: Namespace, name: string, kind: string, settings: { mac?: string; mtu?: number; alias?: string; master?: string; up?: boolean }): Mutable<LinkInfo> {
+    const index = this.#nextIndex++
+    const link: Mutable<LinkInfo> = {
+      index,
+      name,
+      alias: '',
+      mac: `02:00:00:00:00:${index.toString(16).padStart(2, '0')}`,
+      mtu: 1500,
+      up: false,
+      running: false,
+      kind,
+      masterIndex: 0,
+      peerIndex: 0,
+      peerElsewhere: false,
+      group: 0,
+    }
+    this.#of(ns).links.set(name, link)
+    this.#settle(ns, link, settings)
+    return link
+  }
+
+  #settle(
+    ns: Namespace,
+    link: Mutable<LinkInfo>,
+    { mac, mtu, alias, master, up }: { mac?: string; mtu?: number; alias?: string; master?: string; up?: boolean },
+  ): void {
+    if (mac !== undefined) link.mac = mac
+    if (mtu !== undefined) link.mtu = mtu
+    if (alias !== undefined) link.alias = alias
+    if (up !== undefined) link.up = up
+    if (master !== undefined) link.masterIndex = this.#of(ns).links.get(master)?.index ?? 0
+  }
+
+  async removeLink(ns: Namespace, name: string) {
+    const space = this.#of(ns)
+    const link = space.links.get(name)
+    if (link === undefined) return false
+    this.writes.push(`remove ${name}`)
+    for (const [key, { links, entries }] of this.namespaces) {
+      for (const [other, { index, peerIndex }] of links) {
+        if (index !== link.index && peerIndex !== link.index) continue
+        links.delete(other)
+        for (const { ns: at, listener } of this.#listeners) if (at === key) listener({ kind: 'gone', ns, index, name: other })
+      }
+      entries.splice(0, entries.length, ...entries.filter(({ linkIndex }) => linkIndex !== link.index))
+    }
+    return true
+  }
+
+  async links(ns: Namespace) {
+    return [...this.#of(ns).links.values()].map((link) => ({ ...link }))
+  }
+  async link(ns: Namespace, name: string) {
+    const link = this.#of(ns).links.get(name)
+    return link === undefined ? undefined : { ...link }
+  }
+  async addresses(ns: Namespace) {
+    return this.#of(ns).addresses
+  }
+  async routes() {
+    return []
+  }
+  async neighbours(ns: Namespace, linkIndex: number | undefined) {
+    return this.#of(ns).entries.filter((entry) => linkIndex === undefined || entry.linkIndex === linkIndex)
+  }
+  async createNamespace(path: string) {
+    if (this.namespaces.has(path)) return false
+    this.writes.push('create namespace')
+    this.#add(path)
+    return true
+  }
+  async deleteNamespace(path: string) {
+    this.writes.push('delete namespace')
+    this.namespaces.delete(path)
+  }
+  namespaceInode(path: string) {
+    return this.namespaces.has(path) ? BigInt([...this.namespaces.keys()].indexOf(path) + 1) : undefined
+  }
+  watchLinks(ns: Namespace, listener: (event: LinkEvent) => void) {
+    const entry = { ns: keyOf(ns), listener }
+    this.#listeners.add(entry)
+    return { close: () => this.#listeners.delete(entry) }
+  }
+  async nftLoad(_ns: Namespace, ruleset: string) {
+    this.writes.push('nft load')
+    for (const rules of [vxlanRules(4789), bridgeRules()]) {
+      if (!ruleset.includes(`table inet ${rules.table} `)) continue
+      for (const set of Object.keys(rules.sets)) this.elements.set(`${rules.table} ${set}`, this.elements.get(`${rules.table} ${set}`) ?? new Map())
+      this.elements.set(
+        `${rules.table} loaded`,
+        new Map([['', { key: Buffer.from(valuesHex([{ type: 'ifname', value: rules.version }]), 'hex'), data: new Uint8Array() }]]),
+      )
+    }
+  }
+  async nftElements(_ns: Namespace, { table, set }: NftSet, changes: { readonly add?: readonly NftElement[]; readonly remove?: readonly NftElement[] }) {
+    const elements = this.elements.get(`${table} ${set}`)
+    if (elements === undefined) throw new Refusal('ENOENT')
+    this.writes.push(`nft ${set}`)
+    const bytes = (values: NftElement['key']) => Buffer.from(valuesHex(values), 'hex')
+    for (const { key } of changes.remove ?? []) elements.delete(valuesHex(key))
+    for (const { key, data } of changes.add ?? []) elements.set(valuesHex(key), { key: bytes(key), data: bytes(data ?? []) })
+  }
+  async nftList(_ns: Namespace, { table, set }: NftSet) {
+    const elements = this.elements.get(`${table} ${set}`)
+    if (elements === undefined) throw new Refusal('ENOENT')
+    return [...elements.values()]
+  }
+  async probe() {
+    return []
+  }
+  async close() {}
+
+  /** Elements of a set in words. */
+  listed(table: string, set: string): string[] {
+    const shape = [vxlanRules(4789), bridgeRules()].find((rules) => rules.table === table)?.sets[set]
+    const words = (types: readonly NftElement['key'][number]['type'][], bytes: Uint8Array) =>
+      decodeValues(types, bytes)
+        .map(({ value }) => value)
+        .join(' . ')
+    return [...(this.elements.get(`${table} ${set}`)?.values() ?? [])].map(
+      ({ key, data }) => `${words(shape?.key ?? [], key)}${shape?.data.length ? ` : ${words(shape.data, data)}` : ''}`,
+    )
+  }
+
+  #of(ns: Namespace) {
+    const space = this.namespaces.get(keyOf(ns))
+    if (space === undefined) throw new Refusal('ENOENT')
+    return space
+  }
+  #add(ns: string): void {
+    this.namespaces.set(ns, { links: new Map(), entries: [], addresses: [] })
+  }
+}
