@@ -83,7 +83,12 @@ await withCall({ timeoutMs: 60_000 }, async (call) => {
     await attachments(kernel, fabric, sandbox, call)
     const attached = rssMiB()
     await entries(kernel, fabric, call)
-    rows.push({ what: 'resident memory: without, with the thread, after attachments, after 30,000 entries', p50: [before, started, attached, rssMiB()].map((mib) => mib.toFixed(0)).join(', '), p99: '', unit: 'MiB' })
+    rows.push({
+      what: 'resident memory: without, with the thread, after attachments, after 30,000 entries',
+      p50: [before, started, attached, rssMiB()].map((mib) => mib.toFixed(0)).join(', '),
+      p99: '',
+      unit: 'MiB',
+    })
   } finally {
     await kernel.deleteNamespace(fabric.path, call)
     await kernel.deleteNamespace(sandbox.path, call)

@@ -1,0 +1,28 @@
+import { spawnSync } from 'node:child_process'
+import { existsSync, readdirSync } from 'node:fs'
+import test from 'ava'
+import { createUnderlay } from './hosts.ts'
+
+test('hosts of an underlay reach each other over IPv4 and IPv6, and nothing of it stays', async (t) => {
+  const underlay = createUnderlay({ hosts: 3, mtu: 1400 })
+  t.teardown(underlay.remove)
+  const [first, , third] = underlay.hosts
+  if (first === undefined || third === undefined) return t.fail()
+  await t.notThrowsAsync(underlay.exec(0, ['ping', '-c1', '-W2', '-M', 'do', '-s', '1372', third.address]))
+  await t.notThrowsAsync(underlay.exec(2, ['ping', '-6', '-c1', '-W2', first.address6]))
+  await t.throwsAsync(underlay.exec(0, ['ping', '-c1', '-W1', '-M', 'do', '-s', '1373', third.address]))
+  underlay.remove()
+  t.false(existsSync(first.path))
+  t.deepEqual(
+    readdirSync('/run/netns').filter((name) => name.startsWith(`hdt-${process.pid}-`)),
+    [],
+  )
+})
+
+test('what a killed test left is removed by the next underlay', (t) => {
+  const script = `import { createUnderlay } from ${JSON.stringify(new URL('./hosts.ts', import.meta.url).href)}; console.log(createUnderlay({ hosts: 1 }).hosts[0].name); process.kill(process.pid, 'SIGKILL')`
+  const name = spawnSync(process.execPath, ['--input-type=module', '-e', script], { encoding: 'utf8' }).stdout.trim()
+  t.true(existsSync(`/run/netns/${name}`), name)
+  createUnderlay({ hosts: 1 }).remove()
+  t.false(existsSync(`/run/netns/${name}`))
+})

@@ -1,0 +1,207 @@
+/** Overlay networks between two hosts on the real kernel. */
+import test from 'ava'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { macOf } from '@heddle/core'
+import { bridgeName, hostEndName, vxlanName } from './domain/names.ts'
+import { inside, Lab, pings, sh, until, type WiredHost, within } from './testing/lab.ts'
+
+let lab: Lab
+let one: WiredHost
+let two: WiredHost
+const blue = () => lab.brains.network({ id: 'blue', kind: 'overlay', vni: 4097 })
+const a = { id: 'ep-a', addresses: ['10.1.0.2/24', 'fd00:1::2/64'] }
+const b = { id: 'ep-b', addresses: ['10.1.0.3/24', 'fd00:1::3/64'] }
+const macB = macOf('ep-b')
+
+test.before(async () => {
+  lab = await Lab.create(['h1', 'h2'])
+  one = await lab.start('h1')
+  two = await lab.start('h2')
+  await until('both hosts are registered', () => lab.brains.hosts.size === 2)
+})
+test.after.always(async () => {
+  await lab.close()
+})
+
+test.serial('two endpoints on two hosts reach each other by IPv4 and IPv6, both ways', async (t) => {
+  const ends = [await lab.attach(one, blue(), a.id, a.addresses), await lab.attach(two, blue(), b.id, b.addresses)]
+  const [sandboxA = '', sandboxB = ''] = ends.map(({ sandbox }) => sandbox)
+  await until('peers are programmed', () => inside(one.fabric, 'bridge', 'fdb').includes(macB))
+  for (const [sandbox, address] of [[sandboxA, '10.1.0.3'], [sandboxA, 'fd00:1::3'], [sandboxB, '10.1.0.2'], [sandboxB, 'fd00:1::2']] as const) t.true(pings(sandbox, address), address)
+  t.is(inside(sandboxA, 'cat', '/sys/class/net/eth0/mtu').trim(), '1450')
+})
+
+test.serial('a TCP stream crosses the overlay', async (t) => {
+  const [sandboxA = '', sandboxB = ''] = [a.id, b.id].map((id) => lab.brains.endpoints.get(id)?.sandbox)
+  const server = spawn('nsenter', [`--net=${sandboxB}`, 'busybox', 'nc', '-l', '-p', '7000'])
+  let received = 0
+  server.stdout.on('data', (chunk: Buffer) => (received += chunk.length))
+  await until('the server listens', () => inside(sandboxB, 'cat', '/proc/net/tcp', '/proc/net/tcp6').includes(':1B58 '))
+  inside(sandboxA, 'sh', '-c', 'head -c 2000000 /dev/zero | busybox nc -w 5 10.1.0.3 7000')
+  await once(server, 'close')
+  t.is(received, 2_000_000)
+})
+
+test.serial('ARP and ND stay on the host: the bridge answers for the peer', async (t) => {
+  const sandboxA = lab.brains.endpoints.get(a.id)?.sandbox ?? ''
+  inside(sandboxA, 'ip', 'neigh', 'flush', 'all')
+  const before = Number(inside(two.fabric, 'cat', `/sys/class/net/${hostEndName(b.id)}/statistics/tx_packets`))
+  t.true(pings(sandboxA, '10.1.0.3', 1))
+  t.true(pings(sandboxA, 'fd00:1::3', 1))
+  const broadcasts = Number(inside(two.fabric, 'cat', `/sys/class/net/${hostEndName(b.id)}/statistics/tx_packets`)) - before
+  t.true(inside(sandboxA, 'ip', 'neigh').includes(macB))
+  // Two echo requests and what B's own neighbour discovery asks back; an ARP broadcast of A would come on top.
+  t.true(broadcasts <= 4, `${broadcasts} frames reached the peer`)
+})
+
+test.serial('an address nobody has is neither answered nor flooded over the underlay', (t) => {
+  const sandboxA = lab.brains.endpoints.get(a.id)?.sandbox ?? ''
+  const sent = () => Number(inside(one.fabric, 'cat', `/sys/class/net/${vxlanName('blue')}/statistics/tx_packets`))
+  const before = sent()
+  t.false(pings(sandboxA, '10.1.0.99', 1))
+  t.is(sent(), before)
+})
+
+test.serial('a spoofed source MAC does not leave its port', async (t) => {
+  const sandboxA = lab.brains.endpoints.get(a.id)?.sandbox ?? ''
+  inside(sandboxA, 'ip', 'link', 'set', 'eth0', 'address', '02:66:66:66:66:66')
+  t.false(pings(sandboxA, '10.1.0.3', 1))
+  inside(sandboxA, 'ip', 'link', 'set', 'eth0', 'address', macOf(a.id))
+  t.true(pings(sandboxA, '10.1.0.3'))
+})
+
+test.serial('drift planted by hand is named by Check and repaired', async (t) => {
+  const endpoint = lab.brains.endpoints.get(a.id)
+  const hx = vxlanName('blue')
+  const hb = bridgeName('blue')
+  const plant = [
+    () => inside(one.fabric, 'bridge', 'fdb', 'replace', macB, 'dev', hx, 'dst', '10.250.0.77', 'self', 'permanent'),
+    () => inside(one.fabric, 'ip', 'neigh', 'del', '10.1.0.3', 'dev', hb),
+    () => inside(one.fabric, 'bridge', 'fdb', 'del', macB, 'dev', hx, 'master'),
+    () => inside(one.fabric, 'bridge', 'fdb', 'append', macB, 'dev', hx, 'dst', '10.250.0.78', 'self', 'permanent'),
+  ]
+  for (const [index, act] of plant.entries()) {
+    act()
+    const { differences } = await within((call) => one.wiring.check({ network: blue(), endpoint, routes: [] }, call))
+    t.is(differences.length, 1, `${index}: ${differences.join('; ')}`)
+    await one.reconcile()
+    await until(`drift ${index} is repaired`, async () => (await within((call) => one.wiring.check({ network: blue(), endpoint, routes: [] }, call))).differences.length === 0)
+  }
+  inside(one.fabric, 'bridge', 'link', 'set', 'dev', hx, 'learning', 'on', 'neigh_suppress', 'off')
+  inside(one.fabric, 'bridge', 'link', 'set', 'dev', hostEndName(a.id), 'locked', 'off')
+  await one.reconcile()
+  const link = await within((call) => one.kernel.link({ path: one.fabric }, hx, call))
+  t.like(link?.port, { learning: false, neighbourSuppress: true })
+  const port = await within((call) => one.kernel.link({ path: one.fabric }, hostEndName(a.id), call))
+  t.true(port?.port?.locked)
+  t.true(pings(endpoint?.sandbox ?? '', '10.1.0.3'))
+})
+
+test.serial('a deleted VXLAN device and a deleted bridge are rebuilt without being asked', async (t) => {
+  const sandboxA = lab.brains.endpoints.get(a.id)?.sandbox ?? ''
+  for (const device of [vxlanName('blue'), bridgeName('blue')]) {
+    inside(one.fabric, 'ip', 'link', 'del', device)
+    await until(`${device} is back`, () => inside(one.fabric, 'bridge', 'fdb').includes(`${macB} dev ${vxlanName('blue')} dst`), 3000)
+    await until('traffic flows again', () => pings(sandboxA, '10.1.0.3', 1))
+  }
+  t.pass()
+})
+
+test.serial('a stranger with the right VNI cannot inject frames; a foreign VNI is left alone', async (t) => {
+  // A third address of the underlay, on host 2's own link, which is no member's VTEP.
+  inside(two.lab.netns, 'ip', 'address', 'add', '10.250.0.200/24', 'dev', 'eth0')
+  const send = (vni: number) =>
+    inside(
+      two.lab.netns,
+      'node',
+      '-e',
+      `const s=require('dgram').createSocket('udp4');const f=Buffer.from('0800000000${vni.toString(16).padStart(6, '0')}00'.slice(0,2)+'000000'+'${vni.toString(16).padStart(6, '0')}'+'00'+'ffffffffffff026666666666'+'0806'+'00'.repeat(46),'hex');s.bind(0,'10.250.0.200',()=>s.send(f,4789,'${one.lab.address}',()=>s.close()))`,
+    )
+  const received = () => Number(inside(one.fabric, 'cat', `/sys/class/net/${vxlanName('blue')}/statistics/rx_packets`))
+  const dropped = () => Number(/counter packets (\d+) bytes \d+ drop\n/.exec(inside(one.lab.netns, 'nft', 'list', 'chain', 'inet', 'heddle-vxlan', 'member').split('hb*').pop() ?? '')?.[1])
+  const before = { received: received(), dropped: dropped() }
+  send(4097)
+  await until('the frame is counted as dropped', () => dropped() > before.dropped)
+  t.is(received(), before.received)
+  const count = dropped()
+  send(9999)
+  await new Promise((resolve) => setTimeout(resolve, 100))
+  t.is(dropped(), count)
+  inside(two.lab.netns, 'ip', 'address', 'del', '10.250.0.200/24', 'dev', 'eth0')
+})
+
+test.serial('a lost delta is made up for by a reconnection', async (t) => {
+  lab.brains.deaf = true
+  lab.brains.put({ id: 'ep-c', networkId: 'blue', host: 'h2', mac: macOf('ep-c'), addresses: ['10.1.0.4/24'] })
+  lab.brains.deaf = false
+  t.false(inside(one.fabric, 'bridge', 'fdb').includes(macOf('ep-c')))
+  one.bus.disconnect()
+  one.bus.connect()
+  await until('the missed peer is there', () => inside(one.fabric, 'bridge', 'fdb').includes(macOf('ep-c')))
+  lab.brains.delete('ep-c')
+  await until('and gone again', () => !inside(one.fabric, 'bridge', 'fdb').includes(macOf('ep-c')))
+})
+
+test.serial('a host that changes its underlay address registers again and traffic follows', async (t) => {
+  inside(two.lab.netns, 'ip', 'address', 'add', '10.250.0.42/24', 'dev', 'eth0')
+  inside(two.lab.netns, 'ip', 'address', 'del', '10.250.0.2/24', 'dev', 'eth0')
+  await until('the new address is registered', () => lab.brains.hosts.get('h2')?.vtep === '10.250.0.42')
+  await until('the peer points to it', () => inside(one.fabric, 'bridge', 'fdb').includes('dst 10.250.0.42'))
+  const sandboxA = lab.brains.endpoints.get(a.id)?.sandbox ?? ''
+  await until('traffic flows', () => pings(sandboxA, '10.1.0.3', 1))
+  t.true(pings(lab.brains.endpoints.get(b.id)?.sandbox ?? '', '10.1.0.2'))
+})
+
+test.serial('a restart with nothing changed writes nothing and loses no packet', async (t) => {
+  const sandboxA = lab.brains.endpoints.get(a.id)?.sandbox ?? ''
+  const ping = spawn('nsenter', [`--net=${sandboxA}`, 'ping', '-i', '0.05', '-c', '40', '-W', '1', '-n', '-q', '10.1.0.3'])
+  let text = ''
+  ping.stdout.on('data', (chunk: Buffer) => (text += chunk.toString()))
+  await one.stop()
+  one = await lab.start('h1')
+  await one.reconcile()
+  await once(ping, 'close')
+  t.regex(text, /40 packets transmitted, 40 received/)
+  t.deepEqual(one.writes, [])
+  const { attachments } = await within((call) => one.wiring.listAttachments({}, call))
+  t.deepEqual(attachments, [{ endpointId: a.id, networkId: 'blue', hostInterface: hostEndName(a.id), inSandbox: true }])
+})
+
+test.serial('an endpoint is told from its record: what is wrong is named', async (t) => {
+  const endpoint = lab.brains.endpoints.get(a.id)
+  const sandbox = endpoint?.sandbox ?? ''
+  const check = async () => (await within((call) => one.wiring.check({ network: blue(), endpoint, routes: [{ destination: '10.7.0.0/16', gateway: '10.1.0.1' }] }, call))).differences
+  t.deepEqual(await check(), ['route 10.7.0.0/16 by 10.1.0.1 is not on eth0'])
+  inside(sandbox, 'ip', 'route', 'add', '10.7.0.0/16', 'via', '10.1.0.1')
+  t.deepEqual(await check(), [])
+  inside(sandbox, 'ip', 'address', 'del', '10.1.0.2/24', 'dev', 'eth0')
+  inside(sandbox, 'ip', 'link', 'set', 'eth0', 'mtu', '1400')
+  const wrong = await check()
+  t.true(wrong.includes('address 10.1.0.2/24 is not on eth0') && wrong.includes('eth0 has MTU 1400, it should be 1450'), wrong.join('; '))
+  await within((call) => one.wiring.attach({ network: blue(), endpoint, routes: [{ destination: '10.7.0.0/16', gateway: '10.1.0.1' }] }, call))
+  t.false((await check()).includes('address 10.1.0.2/24 is not on eth0'))
+})
+
+test.serial('detaching takes everything of the endpoint away, and a second time finds nothing', async (t) => {
+  t.true((await within((call) => one.wiring.detach({ endpointId: a.id }, call))).existed)
+  t.false((await within((call) => one.wiring.detach({ endpointId: a.id }, call))).existed)
+  t.false(inside(one.fabric, 'ip', 'link').includes(hostEndName(a.id)))
+  lab.brains.delete(a.id)
+  await until('the peers forget it', () => !inside(two.fabric, 'bridge', 'fdb').includes(macOf(a.id)))
+  t.false(inside(two.fabric, 'ip', 'neigh').includes('10.1.0.2'))
+})
+
+test.serial('an endpoint whose sandbox has ended is detached, and its network removed on demand', async (t) => {
+  const sandbox = lab.brains.endpoints.get(b.id)?.sandbox ?? ''
+  await t.throwsAsync(within((call) => two.wiring.removeNetwork({ networkId: 'blue' }, call)), { message: /has endpoints on host h2/ })
+  sh('ip', 'netns', 'delete', sandbox.split('/').at(-1) ?? '')
+  await within((call) => two.wiring.detach({ endpointId: b.id }, call))
+  lab.brains.delete(b.id)
+  for (const host of [one, two]) {
+    await within((call) => host.wiring.removeNetwork({ networkId: 'blue' }, call))
+    const { inventory } = await within((call) => host.wiring.inspect({}, call))
+    t.deepEqual(inventory, { links: 0, fdbEntries: 0, neighbours: 0, namespaces: 0, publishedPorts: 0, networks: 0 })
+    t.notRegex(inside(host.lab.netns, 'nft', 'list', 'table', 'inet', 'heddle-vxlan'), /elements = \{ (10\.|0x)/)
+  }
+})

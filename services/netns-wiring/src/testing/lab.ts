@@ -1,0 +1,174 @@
+/** Hosts of a test: namespaces joined by an underlay, each with netns-wiring on a real kernel, one MemoryBus for all. Tests only. */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { type Client, MemoryBus, MemoryHub } from '@heddle/bus'
+import { busServices, type Endpoint, type Network, type WiringDefinition } from '@heddle/contract'
+import { type Call, macOf, withCall } from '@heddle/core'
+import { type Kernel, openKernel } from '@heddle/kernel'
+import { createRuntime, type RuntimeControl } from '@heddle/runtime'
+import { createUnderlay, type LabHost, LabScope } from '@heddle/testkit'
+import { execFileSync } from 'node:child_process'
+import { type WiringConfig, wiringConfig } from '../config.ts'
+import { wiringService } from '../main.ts'
+import { FakeBrains } from './fake-brains.ts'
+
+export interface WiredHost {
+  readonly lab: LabHost
+  readonly name: string
+  readonly runDir: string
+  readonly fabric: string
+  readonly kernel: Kernel
+  /** Every write to the kernel since the last `writes.length = 0`. */
+  readonly writes: string[]
+  readonly wiring: Client<WiringDefinition>
+  readonly runtime: RuntimeControl
+  readonly bus: MemoryBus
+  /** One round now. */
+  reconcile(): Promise<void>
+  stop(): Promise<void>
+}
+
+export class Lab {
+  readonly scope = new LabScope()
+  readonly hub = new MemoryHub()
+  readonly brains = new FakeBrains(this.hub)
+  readonly #bus = new MemoryBus({ hub: this.hub })
+  readonly #runDirs = new Map<string, string>()
+  #hosts: readonly LabHost[] = []
+  #next = 1
+
+  static async create(names: readonly string[]): Promise<Lab> {
+    const lab = new Lab()
+    await lab.brains.start()
+    try {
+      lab.#hosts = (await createUnderlay(lab.scope, names)).hosts
+    } catch (error) {
+      await lab.scope.close()
+      throw error
+    }
+    return lab
+  }
+
+  host(name: string): LabHost {
+    const host = this.#hosts.find((one) => one.name === name)
+    if (host === undefined) throw new RangeError(`no host ${name}`)
+    return host
+  }
+
+  /** Starts netns-wiring on a host; a second time it is the same host after a restart. */
+  async start(name: string, config: Partial<WiringConfig> = {}): Promise<WiredHost> {
+    const lab = this.host(name)
+    const runDir = this.#runDirs.get(name) ?? mkdtempSync(join(tmpdir(), 'heddle-wiring-'))
+    const fabric = join(runDir, 'netns', 'fabric')
+    if (!this.#runDirs.has(name)) {
+      this.#runDirs.set(name, runDir)
+      this.scope.defer(runDir, () => {
+        try {
+          execFileSync('umount', [fabric], { stdio: 'ignore' })
+        } catch {
+          // The fabric was removed already.
+        }
+        rmSync(runDir, { recursive: true, force: true })
+      })
+    }
+    const writes: string[] = []
+    const kernel = openKernel({ residents: [fabric] })
+    const runtime = createRuntime({ name: 'netns-wiring', host: name, version: 'test', log: { level: process.env['WIRING_LOG'] === undefined ? 'silent' : 'debug', pretty: true } })
+    const settings = wiringConfig.parse({ runDir, underlay: { interface: 'eth0' }, reconcileMs: 3_600_000, ...config })
+    const bus = new MemoryBus({ hub: this.hub })
+    let round: (signal: AbortSignal) => Promise<void> = async () => {}
+    const spied = { ...runtime, jobs: spy(runtime.jobs, (name, task) => name === 'reconcile' && (round = task)) }
+    wiringService.build(spied, { bus, kernel: counting(kernel, writes), hostNamespace: { path: lab.netns } }, settings)
+    await runtime.start()
+    let stopped: Promise<void> | undefined
+    const stop = () => (stopped ??= runtime.stop().then(() => kernel.close()))
+    this.scope.defer(`wiring of ${name}`, stop)
+    return { lab, name, runDir, fabric, kernel, writes, runtime, wiring: this.#bus.client(busServices.wiring, name), stop }
+  }
+
+  /** A sandbox: a namespace of its own with `lo` up. */
+  sandbox(): string {
+    const name = `hdsand-${process.pid}-${this.#next++}`
+    this.scope.defer(`sandbox ${name}`, () => {
+      try {
+        sh('ip', 'netns', 'delete', name)
+      } catch {
+        // The test ended it.
+      }
+    })
+    sh('ip', 'netns', 'add', name)
+    sh('ip', '-n', name, 'link', 'set', 'lo', 'up')
+    return `/run/netns/${name}`
+  }
+
+  /** Records an endpoint and attaches it in a new sandbox, the way the gateway does. */
+  async attach(host: WiredHost, network: Network, id: string, addresses: string[], routes: { destination: string; gateway: string }[] = []): Promise<Endpoint> {
+    const endpoint = this.brains.put({ id, networkId: network.id, host: host.name, mac: macOf(id), addresses, sandbox: this.sandbox(), interfaceName: 'eth0' })
+    await within((call) => host.wiring.attach({ network, endpoint, routes }, call))
+    return endpoint
+  }
+
+  close(): Promise<void> {
+    return this.scope.close()
+  }
+}
+
+export function within<T>(body: (call: Call) => Promise<T>, timeoutMs = 10_000): Promise<T> {
+  return withCall({ timeoutMs }, body)
+}
+
+/** Runs a command; throws with what it said. */
+export function sh(...command: string[]): string {
+  return execFileSync(command[0] ?? '', command.slice(1), { encoding: 'utf8', stdio: 'pipe' })
+}
+
+/** Runs a command inside a namespace. */
+export function inside(ns: string, ...command: string[]): string {
+  return sh('nsenter', `--net=${ns}`, ...command)
+}
+
+/** Whether `address` answers one of a few pings from the sandbox. */
+export function pings(sandbox: string, address: string, count = 3): boolean {
+  try {
+    inside(sandbox, 'ping', '-c', String(count), '-i', '0.2', '-W', '1', '-n', address)
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** Polls until the check is true. The only clock is a generous limit. */
+export async function until(what: string, check: () => boolean | Promise<boolean>, limitMs = 10_000): Promise<void> {
+  const endMs = performance.now() + limitMs
+  while (!(await check())) {
+    if (performance.now() > endMs) throw new Error(`not within ${limitMs} ms: ${what}`)
+    await new Promise((resolve) => setTimeout(resolve, 25))
+  }
+}
+
+function counting(kernel: Kernel, writes: string[]): Kernel {
+  return {
+    ...kernel,
+    run(steps, call) {
+      writes.push(...steps.map((step) => `${step.op}${'name' in step ? ` ${step.name}` : ''}`))
+      return kernel.run(steps, call)
+    },
+    removeLink(ns, name, call) {
+      writes.push(`remove ${name}`)
+      return kernel.removeLink(ns, name, call)
+    },
+    nftLoad(ns, ruleset, call) {
+      writes.push('nft load')
+      return kernel.nftLoad(ns, ruleset, call)
+    },
+    nftElements(ns, set, changes, call) {
+      writes.push(`nft ${set.set}`)
+      return kernel.nftElements(ns, set, changes, call)
+    },
+    createNamespace(path, call) {
+      writes.push('create namespace')
+      return kernel.createNamespace(path, call)
+    },
+  }
+}
