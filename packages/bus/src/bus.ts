@@ -1,7 +1,6 @@
 /** The Bus on any Wire: clients, served services, delivery inside the process, events. */
 import { type BusService, type Codec, Failure, type ServiceDefinition, subjectOf } from '@heddle/contract'
 import { type Call, type Clock, checkHostName, fromFailure, HeddleError, invalid, systemClock, toFailure, withCall } from '@heddle/core'
-import type { Runtime } from '@heddle/runtime'
 import { Discovery } from './discovery.ts'
 import { deadlineClient } from './interceptors/deadline.ts'
 import { errorsClient } from './interceptors/errors.ts'
@@ -9,10 +8,8 @@ import { type Exchange, type Handle, onion } from './interceptors/onion.ts'
 import { resend } from './interceptors/resend.ts'
 import { traceClient } from './interceptors/trace.ts'
 import { checkSize, type Route, Server } from './server.ts'
-import type { AnyMethod, Bus, BusStatus, Client, Handlers, ServeOptions, Serving, Subscription } from './types.ts'
+import type { AnyMethod, Bus, BusLogger, BusStatus, Client, Handlers, ServeOptions, Serving, Subscription } from './types.ts'
 import type { Listening, RequestHeaders, Wire } from './wire.ts'
-
-export type BusLogger = Pick<Runtime['logger'], 'info' | 'warn' | 'error'>
 
 export interface WiredBusOptions {
   readonly logger: BusLogger

@@ -3,8 +3,8 @@
  * processes of one cluster. What a network does wrong is asked for: `lose`, `disconnect`.
  */
 import { type Call, raceCall } from '@heddle/core'
-import { type BusLogger, WiredBus, type WiredBusOptions } from './bus.ts'
-import type { BusStatus, Subscription } from './types.ts'
+import { WiredBus, type WiredBusOptions } from './bus.ts'
+import type { BusLogger, BusStatus, Subscription } from './types.ts'
 import { type Listening, type RequestHeaders, Undelivered, type Wire, type WireReply, type WireRequest } from './wire.ts'
 
 interface Responder {

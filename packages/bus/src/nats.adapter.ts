@@ -7,10 +7,10 @@
 import { readFileSync } from 'node:fs'
 import { type Call, HeddleError, raceCall, sleep } from '@heddle/core'
 import { type ConnectionOptions, connect, createInbox, credsAuthenticator, Events, type Msg, type MsgHdrs, type NatsConnection, type TlsOptions } from 'nats'
-import { type BusLogger, WiredBus, type WiredBusOptions } from './bus.ts'
+import { WiredBus, type WiredBusOptions } from './bus.ts'
 import { decodeHeaders, encodeError, encodeRequestHeaders } from './nats-headers.ts'
 import { RequestMux } from './request-mux.ts'
-import type { Bus, BusStatus, Subscription } from './types.ts'
+import type { Bus, BusLogger, BusStatus, Subscription } from './types.ts'
 import { headerNames, type Listening, type RequestHeaders, Undelivered, type Wire, type WireReply, type WireRequest } from './wire.ts'
 
 export interface BusOptions extends WiredBusOptions {

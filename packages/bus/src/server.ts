@@ -2,13 +2,12 @@
 import { type BusService, type Codec, Failure, type ServiceDefinition, subjectOf } from '@heddle/contract'
 import { type Call, type Clock, HeddleError, invalid, toFailure } from '@heddle/core'
 import { ROOT_CONTEXT } from '@opentelemetry/api'
-import type { BusLogger } from './bus.ts'
 import { deadlineServer } from './interceptors/deadline.ts'
 import { errorsServer } from './interceptors/errors.ts'
 import { type Handle, onion } from './interceptors/onion.ts'
 import { overload } from './interceptors/overload.ts'
 import { traceServer } from './interceptors/trace.ts'
-import type { AnyMethod, Handlers, ServeOptions } from './types.ts'
+import type { AnyMethod, BusLogger, Handlers, ServeOptions } from './types.ts'
 import type { RequestHeaders, WireRequest } from './wire.ts'
 
 /** For a caller that says nothing of its budget (a person with `nats request`). */

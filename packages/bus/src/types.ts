@@ -1,6 +1,7 @@
 /** The bus as its users see it. `nats.adapter.ts` and `memory.ts` are the two that implement it. */
 import type { BusService, Codec, MethodDefinition, Partially, RequestOf, ResponseOf, ServiceDefinition } from '@heddle/contract'
 import type { Call } from '@heddle/core'
+import type { Runtime } from '@heddle/runtime'
 
 /** One function a method. Rejects with HeddleError only; no responder is `unavailable`, retried inside the call's budget. */
 export type Client<S extends ServiceDefinition> = {
@@ -48,3 +49,5 @@ export interface Bus {
 }
 
 export type AnyMethod = MethodDefinition<any, any>
+
+export type BusLogger = Pick<Runtime['logger'], 'info' | 'warn' | 'error'>

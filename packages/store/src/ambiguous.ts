@@ -33,11 +33,14 @@ export function probeOf(transaction: Transaction): Transaction {
 
 /** Whether its own writes make one of its conditions false; an unconditional write may be repeated as it is. */
 export function happensOnce({ when, write }: Transaction): boolean {
-  return when.length === 0 || when.some((compare) => write.some((item) => keyOf(item) === compare.key && falsifies(item, compare)))
+  return when.length === 0 || when.some((compare) => write.some((item) => falsifies(item, compare)))
 }
 
 function falsifies(write: Write, compare: Compare): boolean {
-  if ('delete' in write) return compare.is !== 'absent'
+  const puts = 'put' in write
+  if (compare.is === 'none-below') return puts && write.put.startsWith(compare.key)
+  if (keyOf(write) !== compare.key) return false
+  if (!puts) return compare.is !== 'absent'
   return compare.is === 'absent' || compare.is === 'at' || (compare.is === 'valued' && compare.value !== write.value)
 }
 

@@ -79,6 +79,13 @@ both('each kind of condition holds when it should and only then', async (t, stor
   )
 })
 
+both('nothing below a prefix is a condition too, and holds among transactions that travel together', async (t, store, p) => {
+  const free = (prefix: string) => commit(store, { when: [{ key: prefix, is: 'none-below' }], write: [{ put: `${prefix}mine`, value: 'v' }] })
+  const outcomes = await Promise.all(Array.from({ length: 10 }, () => free(`${p}pool/`)))
+  t.is(outcomes.filter(({ succeeded }) => succeeded).length, 1)
+  t.true((await free(`${p}pool0`)).succeeded)
+})
+
 both('a transaction whose conditions fail writes nothing and reads what was asked', async (t, store, p) => {
   await commit(store, { write: [{ put: `${p}a`, value: 'mine' }] })
   const refused = await commit(store, {

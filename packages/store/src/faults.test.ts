@@ -56,6 +56,16 @@ test('a claim whose reply was lost is reported as ours', async (t) => {
   t.is((await get(direct, 'k'))?.modRevision, done.revision)
 })
 
+test('a reply that just never comes, on a connection that looks alive, is given up in time to find out', async (t) => {
+  let swallow = false
+  const { store, direct } = await setUp(t, () => (swallow ? 'swallow' : 'pass'))
+  swallow = true
+  const claiming = commit(store, claim('k', 'us'))
+  await until(async () => (await get(direct, 'k')) !== undefined)
+  swallow = false
+  t.true((await claiming).succeeded)
+})
+
 test('a claim whose reply was lost is reported as ours although somebody has overwritten it since', async (t) => {
   const { proxy, store, direct } = await setUp(t)
   proxy.swallowReplies()

@@ -72,7 +72,10 @@ export class EtcdStore implements Store {
   lease(ttlMs: number, call: Call): Promise<Lease> {
     return this.#within('etcd lease', { 'heddle.lease.ttl_ms': ttlMs }, call, async () => {
       const lease = await untilReply(call, () => holdLease(this.#port, this.#clock, ttlMs, attemptMs(call)))
-      if (call.signal.aborted || this.#closed) await lease.close()
+      if (call.signal.aborted || this.#closed) {
+        await lease.close()
+        throw lease.lost.reason
+      }
       this.#leases.add(lease)
       lease.lost.addEventListener('abort', () => this.#leases.delete(lease), { once: true })
       return lease

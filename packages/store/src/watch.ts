@@ -6,7 +6,7 @@ import { type Call, type Clock, HeddleError, sleep, withCall } from '@heddle/cor
 import { RevisionAssembler } from './assemble.ts'
 import { compareHistory, type Epoch, type EpochPort, endEpoch, ensureEpoch, epochAt, epochKey, epochText } from './epoch.ts'
 import { listPrefix } from './list.ts'
-import { type EtcdPort, type Logger, prefixEnd, reasonOf, type WatchReply } from './port.ts'
+import { type EtcdPort, etcdFailure, type Logger, prefixEnd, reasonOf, type WatchReply } from './port.ts'
 import type { StoredRecord, Watching, WatchListener } from './types.ts'
 
 export interface WatchParts {
@@ -26,7 +26,7 @@ const createdTimeoutMs = 5_000
 const prefixId = 1
 const epochId = 2
 
-type Ended = 'cut' | 'stale' | 'closed'
+type Ended = 'stale' | 'closed'
 
 export class PrefixWatch implements Watching {
   readonly ready: Promise<void>
@@ -125,10 +125,7 @@ export class PrefixWatch implements Watching {
     const startRevision = this.revision + 1n
     const end = Promise.withResolvers<Ended>()
     const stopTimers = [
-      clock.after(
-        createdTimeoutMs,
-        () => alive || end.reject(new HeddleError('unavailable', 'etcd did not begin the watch in time', { details: { etcd: 'no-reply' } })),
-      ),
+      clock.after(createdTimeoutMs, () => alive || end.reject(etcdFailure('no-reply', 'unavailable', 'etcd did not begin the watch in time'))),
       clock.after(relistEveryMs * (0.9 + Math.random() / 5), () => end.resolve('stale')),
     ]
     const onAbort = () => end.resolve('closed')
@@ -166,7 +163,8 @@ export class PrefixWatch implements Watching {
   }
 
   #take(reply: WatchReply): Ended | undefined {
-    if (reply.cancelled) return reply.compactRevision > 0n ? 'stale' : 'cut'
+    if (reply.compactRevision > 0n) return 'stale'
+    if (reply.cancelled) throw etcdFailure('no-reply', 'unavailable', `etcd cancelled the watch: ${reply.cancelReason}`)
     if (reply.id === epochId) return reply.events.length > 0 ? 'stale' : undefined
     for (const batch of this.#assembler.accept(reply)) {
       this.#witness = batch.puts.at(-1) ?? this.#witness

@@ -4,7 +4,7 @@
  */
 import { execFileSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { readdirSync } from 'node:fs'
+import { mkdirSync, readdirSync } from 'node:fs'
 import { execa, type Result } from 'execa'
 
 export interface UnderlayOptions {
@@ -98,6 +98,7 @@ export function createUnderlay(options: UnderlayOptions): Underlay {
 
 /** What a test process that was killed has left behind. */
 function removeLeftovers(): void {
+  mkdirSync(folder, { recursive: true })
   for (const name of readdirSync(folder, { withFileTypes: true }).map((entry) => entry.name)) {
     const pid = new RegExp(`^${prefix}-(\\d+)-`).exec(name)?.[1]
     if (pid !== undefined && !alive(Number(pid))) attempt(['netns', 'delete', name])

@@ -59,8 +59,9 @@ export class Fabric {
 }
 
 /**
- * bridge-nf-call-* is per namespace and starts at 1 when br_netfilter is in. Ports and bridges here need no IPv6 address
- * of their own: without one they send no router solicitations or MLD reports into the networks.
+ * bridge-nf-call-* is per namespace and starts at 1 when br_netfilter is in. Ports and bridges get no IPv6 address of their
+ * own (addr_gen_mode 1, "none"): so they send no router solicitations or MLD reports into the networks. IPv6 itself must
+ * stay on, or the kernel takes no IPv6 neighbours.
  */
 function sysctls(ns: Namespace): Step[] {
   const set = (path: string, value: string): Step => ({ op: 'sysctl', ns, path, value, tolerate: ['ENOENT'] })
@@ -68,6 +69,6 @@ function sysctls(ns: Namespace): Step[] {
     set('net/bridge/bridge-nf-call-iptables', '0'),
     set('net/bridge/bridge-nf-call-ip6tables', '0'),
     set('net/bridge/bridge-nf-call-arptables', '0'),
-    set('net/ipv6/conf/default/disable_ipv6', '1'),
+    set('net/ipv6/conf/default/addr_gen_mode', '1'),
   ]
 }

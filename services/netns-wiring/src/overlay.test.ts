@@ -1,8 +1,9 @@
 /** Overlay networks between two hosts on the real kernel. */
-import test from 'ava'
+
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { macOf } from '@heddle/core'
+import test from 'ava'
 import { bridgeName, hostEndName, vxlanName } from './domain/names.ts'
 import { inside, Lab, pings, sh, until, type WiredHost, within } from './testing/lab.ts'
 
@@ -28,7 +29,13 @@ test.serial('two endpoints on two hosts reach each other by IPv4 and IPv6, both 
   const ends = [await lab.attach(one, blue(), a.id, a.addresses), await lab.attach(two, blue(), b.id, b.addresses)]
   const [sandboxA = '', sandboxB = ''] = ends.map(({ sandbox }) => sandbox)
   await until('peers are programmed', () => inside(one.fabric, 'bridge', 'fdb').includes(macB))
-  for (const [sandbox, address] of [[sandboxA, '10.1.0.3'], [sandboxA, 'fd00:1::3'], [sandboxB, '10.1.0.2'], [sandboxB, 'fd00:1::2']] as const) t.true(pings(sandbox, address), address)
+  for (const [sandbox, address] of [
+    [sandboxA, '10.1.0.3'],
+    [sandboxA, 'fd00:1::3'],
+    [sandboxB, '10.1.0.2'],
+    [sandboxB, 'fd00:1::2'],
+  ] as const)
+    t.true(pings(sandbox, address), address)
   t.is(inside(sandboxA, 'cat', '/sys/class/net/eth0/mtu').trim(), '1450')
 })
 
@@ -76,17 +83,20 @@ test.serial('drift planted by hand is named by Check and repaired', async (t) =>
   const hx = vxlanName('blue')
   const hb = bridgeName('blue')
   const plant = [
-    () => inside(one.fabric, 'bridge', 'fdb', 'replace', macB, 'dev', hx, 'dst', '10.250.0.77', 'self', 'permanent'),
+    () => inside(one.fabric, 'bridge', 'fdb', 'replace', macB, 'dev', hx, 'dst', lab.address(77), 'self', 'permanent'),
     () => inside(one.fabric, 'ip', 'neigh', 'del', '10.1.0.3', 'dev', hb),
     () => inside(one.fabric, 'bridge', 'fdb', 'del', macB, 'dev', hx, 'master'),
-    () => inside(one.fabric, 'bridge', 'fdb', 'append', macB, 'dev', hx, 'dst', '10.250.0.78', 'self', 'permanent'),
+    () => inside(one.fabric, 'bridge', 'fdb', 'append', macB, 'dev', hx, 'dst', lab.address(78), 'self', 'permanent'),
   ]
   for (const [index, act] of plant.entries()) {
     act()
     const { differences } = await within((call) => one.wiring.check({ network: blue(), endpoint, routes: [] }, call))
     t.is(differences.length, 1, `${index}: ${differences.join('; ')}`)
     await one.reconcile()
-    await until(`drift ${index} is repaired`, async () => (await within((call) => one.wiring.check({ network: blue(), endpoint, routes: [] }, call))).differences.length === 0)
+    await until(
+      `drift ${index} is repaired`,
+      async () => (await within((call) => one.wiring.check({ network: blue(), endpoint, routes: [] }, call))).differences.length === 0,
+    )
   }
   inside(one.fabric, 'bridge', 'link', 'set', 'dev', hx, 'learning', 'on', 'neigh_suppress', 'off')
   inside(one.fabric, 'bridge', 'link', 'set', 'dev', hostEndName(a.id), 'locked', 'off')
@@ -110,16 +120,23 @@ test.serial('a deleted VXLAN device and a deleted bridge are rebuilt without bei
 
 test.serial('a stranger with the right VNI cannot inject frames; a foreign VNI is left alone', async (t) => {
   // A third address of the underlay, on host 2's own link, which is no member's VTEP.
-  inside(two.lab.netns, 'ip', 'address', 'add', '10.250.0.200/24', 'dev', 'eth0')
+  inside(two.lab.path, 'ip', 'address', 'add', `${lab.address(200)}/24`, 'dev', 'eth0')
   const send = (vni: number) =>
     inside(
-      two.lab.netns,
+      two.lab.path,
       'node',
       '-e',
-      `const s=require('dgram').createSocket('udp4');const f=Buffer.from('0800000000${vni.toString(16).padStart(6, '0')}00'.slice(0,2)+'000000'+'${vni.toString(16).padStart(6, '0')}'+'00'+'ffffffffffff026666666666'+'0806'+'00'.repeat(46),'hex');s.bind(0,'10.250.0.200',()=>s.send(f,4789,'${one.lab.address}',()=>s.close()))`,
+      `const s = require('dgram').createSocket('udp4')
+       const frame = Buffer.from('08000000${vni.toString(16).padStart(6, '0')}00' + 'ffffffffffff' + '026666666666' + '0806' + '00'.repeat(46), 'hex')
+       s.bind(0, '${lab.address(200)}', () => s.send(frame, 4789, '${one.lab.address}', () => s.close()))`,
     )
   const received = () => Number(inside(one.fabric, 'cat', `/sys/class/net/${vxlanName('blue')}/statistics/rx_packets`))
-  const dropped = () => Number(/counter packets (\d+) bytes \d+ drop\n/.exec(inside(one.lab.netns, 'nft', 'list', 'chain', 'inet', 'heddle-vxlan', 'member').split('hb*').pop() ?? '')?.[1])
+  const dropped = () =>
+    Number(
+      /counter packets (\d+) bytes \d+ drop\n/.exec(
+        inside(one.lab.path, 'nft', 'list', 'chain', 'inet', 'heddle-vxlan', 'member').split('hb*').pop() ?? '',
+      )?.[1],
+    )
   const before = { received: received(), dropped: dropped() }
   send(4097)
   await until('the frame is counted as dropped', () => dropped() > before.dropped)
@@ -128,7 +145,7 @@ test.serial('a stranger with the right VNI cannot inject frames; a foreign VNI i
   send(9999)
   await new Promise((resolve) => setTimeout(resolve, 100))
   t.is(dropped(), count)
-  inside(two.lab.netns, 'ip', 'address', 'del', '10.250.0.200/24', 'dev', 'eth0')
+  inside(two.lab.path, 'ip', 'address', 'del', `${lab.address(200)}/24`, 'dev', 'eth0')
 })
 
 test.serial('a lost delta is made up for by a reconnection', async (t) => {
@@ -144,10 +161,10 @@ test.serial('a lost delta is made up for by a reconnection', async (t) => {
 })
 
 test.serial('a host that changes its underlay address registers again and traffic follows', async (t) => {
-  inside(two.lab.netns, 'ip', 'address', 'add', '10.250.0.42/24', 'dev', 'eth0')
-  inside(two.lab.netns, 'ip', 'address', 'del', '10.250.0.2/24', 'dev', 'eth0')
-  await until('the new address is registered', () => lab.brains.hosts.get('h2')?.vtep === '10.250.0.42')
-  await until('the peer points to it', () => inside(one.fabric, 'bridge', 'fdb').includes('dst 10.250.0.42'))
+  inside(two.lab.path, 'ip', 'address', 'add', `${lab.address(42)}/24`, 'dev', 'eth0')
+  inside(two.lab.path, 'ip', 'address', 'del', `${two.lab.address}/24`, 'dev', 'eth0')
+  await until('the new address is registered', () => lab.brains.hosts.get('h2')?.vtep === lab.address(42))
+  await until('the peer points to it', () => inside(one.fabric, 'bridge', 'fdb').includes(`dst ${lab.address(42)}`))
   const sandboxA = lab.brains.endpoints.get(a.id)?.sandbox ?? ''
   await until('traffic flows', () => pings(sandboxA, '10.1.0.3', 1))
   t.true(pings(lab.brains.endpoints.get(b.id)?.sandbox ?? '', '10.1.0.2'))
@@ -155,14 +172,14 @@ test.serial('a host that changes its underlay address registers again and traffi
 
 test.serial('a restart with nothing changed writes nothing and loses no packet', async (t) => {
   const sandboxA = lab.brains.endpoints.get(a.id)?.sandbox ?? ''
-  const ping = spawn('nsenter', [`--net=${sandboxA}`, 'ping', '-i', '0.05', '-c', '40', '-W', '1', '-n', '-q', '10.1.0.3'])
+  const ping = spawn('nsenter', [`--net=${sandboxA}`, 'busybox', 'ping', '-i', '0.05', '-c', '40', '-W', '1', '-q', '10.1.0.3'])
   let text = ''
   ping.stdout.on('data', (chunk: Buffer) => (text += chunk.toString()))
   await one.stop()
   one = await lab.start('h1')
   await one.reconcile()
   await once(ping, 'close')
-  t.regex(text, /40 packets transmitted, 40 received/)
+  t.regex(text, /40 packets transmitted, 40 packets received/)
   t.deepEqual(one.writes, [])
   const { attachments } = await within((call) => one.wiring.listAttachments({}, call))
   t.deepEqual(attachments, [{ endpointId: a.id, networkId: 'blue', hostInterface: hostEndName(a.id), inSandbox: true }])
@@ -171,7 +188,8 @@ test.serial('a restart with nothing changed writes nothing and loses no packet',
 test.serial('an endpoint is told from its record: what is wrong is named', async (t) => {
   const endpoint = lab.brains.endpoints.get(a.id)
   const sandbox = endpoint?.sandbox ?? ''
-  const check = async () => (await within((call) => one.wiring.check({ network: blue(), endpoint, routes: [{ destination: '10.7.0.0/16', gateway: '10.1.0.1' }] }, call))).differences
+  const check = async () =>
+    (await within((call) => one.wiring.check({ network: blue(), endpoint, routes: [{ destination: '10.7.0.0/16', gateway: '10.1.0.1' }] }, call))).differences
   t.deepEqual(await check(), ['route 10.7.0.0/16 by 10.1.0.1 is not on eth0'])
   inside(sandbox, 'ip', 'route', 'add', '10.7.0.0/16', 'via', '10.1.0.1')
   t.deepEqual(await check(), [])
@@ -194,7 +212,10 @@ test.serial('detaching takes everything of the endpoint away, and a second time 
 
 test.serial('an endpoint whose sandbox has ended is detached, and its network removed on demand', async (t) => {
   const sandbox = lab.brains.endpoints.get(b.id)?.sandbox ?? ''
-  await t.throwsAsync(within((call) => two.wiring.removeNetwork({ networkId: 'blue' }, call)), { message: /has endpoints on host h2/ })
+  await t.throwsAsync(
+    within((call) => two.wiring.removeNetwork({ networkId: 'blue' }, call)),
+    { message: /has endpoints on host h2/ },
+  )
   sh('ip', 'netns', 'delete', sandbox.split('/').at(-1) ?? '')
   await within((call) => two.wiring.detach({ endpointId: b.id }, call))
   lab.brains.delete(b.id)
@@ -202,6 +223,6 @@ test.serial('an endpoint whose sandbox has ended is detached, and its network re
     await within((call) => host.wiring.removeNetwork({ networkId: 'blue' }, call))
     const { inventory } = await within((call) => host.wiring.inspect({}, call))
     t.deepEqual(inventory, { links: 0, fdbEntries: 0, neighbours: 0, namespaces: 0, publishedPorts: 0, networks: 0 })
-    t.notRegex(inside(host.lab.netns, 'nft', 'list', 'table', 'inet', 'heddle-vxlan'), /elements = \{ (10\.|0x)/)
+    t.notRegex(inside(host.lab.path, 'nft', 'list', 'table', 'inet', 'heddle-vxlan'), /elements = \{ (10\.|0x)/)
   }
 })

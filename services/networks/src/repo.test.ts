@@ -64,6 +64,7 @@ function behaves(sentence: string, body: Body): void {
     `${sentence} (memory)`,
     run(() => {
       const store = new MemoryStore()
+      opened.push(store)
       return [store, store]
     }),
   )

@@ -1,6 +1,6 @@
 /** Only errors of the catalogue leave the bus, on either side. */
 import { HeddleError } from '@heddle/core'
-import type { BusLogger } from '../bus.ts'
+import type { BusLogger } from '../types.ts'
 import type { Interceptor } from './onion.ts'
 
 export const errorsClient: Interceptor = async (_exchange, call, next) => {

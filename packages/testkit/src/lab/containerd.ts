@@ -8,7 +8,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { privately } from './privately.ts'
 import { killMountNamespace, mountNamespaceOf, type Program, startProgram } from './processes.ts'
 import type { LabScope } from './scope.ts'
-import { attempt, run, type RunOptions, type RunResult } from './shell.ts'
+import { attempt, type RunOptions, type RunResult, run } from './shell.ts'
 
 export interface ContainerdOptions {
   readonly netns: string

@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { privately } from './privately.ts'
 import { killMountNamespace, mountNamespaceOf, type Program, startProgram } from './processes.ts'
 import type { LabScope } from './scope.ts'
-import { attempt, run, type RunOptions, type RunResult } from './shell.ts'
+import { attempt, type RunOptions, type RunResult, run } from './shell.ts'
 
 export interface DockerdOptions {
   readonly netns: string
@@ -95,20 +95,23 @@ async function start(scope: LabScope, options: DockerdOptions, socket: string, s
 
 function request(socketPath: string, method: string, path: string, body?: unknown): Promise<any> {
   return new Promise((resolve, reject) => {
-    const sent = httpRequest({ socketPath, method, path, headers: body === undefined ? {} : { 'content-type': 'application/json' }, timeout: 120_000 }, (response) => {
-      let text = ''
-      response.setEncoding('utf8')
-      response.on('data', (chunk: string) => {
-        text += chunk
-      })
-      response.on('end', () => {
-        const status = response.statusCode ?? 0
-        if (status < 200 || status > 299) return reject(new Error(`${method} ${path}: ${status} ${text.trim()}`))
-        const json = response.headers['content-type']?.startsWith('application/json') === true && text !== ''
-        resolve(json ? JSON.parse(text) : text)
-      })
-      response.on('error', reject)
-    })
+    const sent = httpRequest(
+      { socketPath, method, path, headers: body === undefined ? {} : { 'content-type': 'application/json' }, timeout: 120_000 },
+      (response) => {
+        let text = ''
+        response.setEncoding('utf8')
+        response.on('data', (chunk: string) => {
+          text += chunk
+        })
+        response.on('end', () => {
+          const status = response.statusCode ?? 0
+          if (status < 200 || status > 299) return reject(new Error(`${method} ${path}: ${status} ${text.trim()}`))
+          const json = response.headers['content-type']?.startsWith('application/json') === true && text !== ''
+          resolve(json ? JSON.parse(text) : text)
+        })
+        response.on('error', reject)
+      },
+    )
     sent.on('timeout', () => sent.destroy(new Error(`${method} ${path}: no answer`)))
     sent.on('error', reject)
     sent.end(body === undefined ? undefined : JSON.stringify(body))

@@ -30,5 +30,19 @@ export function privately(mounts: PrivateMounts, command: readonly string[]): st
   const targets = Object.keys(mounts.binds)
   const overlaid = ['etc', 'opt'].filter((base) => targets.some((target) => target.startsWith(`/${base}/`)))
   const pairs = Object.entries(mounts.binds).flatMap(([target, source]) => [source, target])
-  return ['unshare', '--mount', '--propagation', 'private', 'env', `OVERLAID=${overlaid.join(' ')}`, 'sh', '-c', script, 'privately', ...pairs, '--', ...command]
+  return [
+    'unshare',
+    '--mount',
+    '--propagation',
+    'private',
+    'env',
+    `OVERLAID=${overlaid.join(' ')}`,
+    'sh',
+    '-c',
+    script,
+    'privately',
+    ...pairs,
+    '--',
+    ...command,
+  ]
 }

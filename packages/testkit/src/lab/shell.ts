@@ -25,7 +25,12 @@ export function attempt(command: readonly string[], options: RunOptions = {}): P
       (error, stdout, stderr) => {
         if (error === null) resolve({ code: 0, stdout, stderr })
         else if (typeof error.code === 'number') resolve({ code: error.code, stdout, stderr })
-        else reject(new Error(`${command.join(' ')}: ${error.killed ? `cut off after ${options.timeoutMs ?? 60_000} ms` : error.message}\n${stdout}${stderr}`, { cause: error }))
+        else
+          reject(
+            new Error(`${command.join(' ')}: ${error.killed ? `cut off after ${options.timeoutMs ?? 60_000} ms` : error.message}\n${stdout}${stderr}`, {
+              cause: error,
+            }),
+          )
       },
     )
     child.stdin?.on('error', () => {})

@@ -1,6 +1,7 @@
 /** One unary call of the public API over the gateway's socket. Loaded by actions only: grpc-js takes a tenth of a second. */
-import { HeddleClient } from '@heddle/contract'
+
 import { type CallOptions, type ClientUnaryCall, credentials, Metadata, type requestCallback } from '@grpc/grpc-js'
+import { HeddleClient } from '@heddle/contract'
 import type { Command } from 'commander'
 
 type Method<Request, Response> = (request: Request, metadata: Metadata, options: Partial<CallOptions>, callback: requestCallback<Response>) => ClientUnaryCall

@@ -41,6 +41,10 @@ function replace(path: string, write: (temporary: string) => void, mode: number)
 function findLauncher(): string {
   const candidates = ['heddle-cni', '../../../../deploy/cni-launcher/heddle-cni'].map((path) => new URL(path, import.meta.url).pathname)
   const found = candidates.find(existsSync)
-  if (found === undefined) throw new HeddleError('invalid-argument', 'the CNI plugin is not built', { field: '--launcher', remedy: 'run `make -C deploy/cni-launcher`, or name the file with --launcher' })
+  if (found === undefined)
+    throw new HeddleError('invalid-argument', 'the CNI plugin is not built', {
+      field: '--launcher',
+      remedy: 'run `make -C deploy/cni-launcher`, or name the file with --launcher',
+    })
   return found
 }

@@ -4,7 +4,13 @@ import { type ErrorCode, fromFailure, HeddleError } from '@heddle/core'
 import { exitCodes } from './exit-codes.ts'
 
 /** google.rpc.Code numbers that a transport produces by itself. */
-const codeOfStatus: Readonly<Record<number, ErrorCode>> = { 1: 'cancelled', 3: 'invalid-argument', 4: 'deadline-exceeded', 12: 'unsupported', 14: 'unavailable' }
+const codeOfStatus: Readonly<Record<number, ErrorCode>> = {
+  1: 'cancelled',
+  3: 'invalid-argument',
+  4: 'deadline-exceeded',
+  12: 'unsupported',
+  14: 'unavailable',
+}
 
 interface GrpcFailure {
   readonly code: number

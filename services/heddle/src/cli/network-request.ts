@@ -31,7 +31,8 @@ export function networkRequest(name: string, flags: NetworkFlags): CreateNetwork
   }
   for (const address of flags.gateway ?? []) {
     const subnet = subnetOf('--gateway', address)
-    if (subnet.gateway !== '') throw invalid('--gateway', `${subnet.prefix} has two gateways, ${subnet.gateway} and ${address}`, 'give one --gateway for each subnet')
+    if (subnet.gateway !== '')
+      throw invalid('--gateway', `${subnet.prefix} has two gateways, ${subnet.gateway} and ${address}`, 'give one --gateway for each subnet')
     subnet.gateway = address
   }
   for (const text of flags.ipRange ?? []) {

@@ -12,8 +12,8 @@ interface Node {
 export function traceTree(spans: readonly Span[]): string {
   if (spans.length === 0) return 'no spans\n'
   const roots = buildTree(spans)
-  const startNs = min(spans.map((span) => span.startUnixNs))
-  const totalNs = max(spans.map((span) => span.endUnixNs)) - startNs
+  const [startNs, endNs] = extent(spans)
+  const totalNs = endNs - startNs
   const lines: { readonly label: string; readonly where: string; readonly span: Span }[] = []
   const walk = (node: Node, lead: string, below: string) => {
     lines.push({ label: `${lead}${titleOf(node.span)}`, where: whereOf(node.span), span: node.span })
@@ -68,10 +68,11 @@ function milliseconds(nanoseconds: bigint): number {
   return Number(nanoseconds) / 1e6
 }
 
-function min(values: readonly bigint[]): bigint {
-  return values.reduce((least, value) => (value < least ? value : least))
-}
-
-function max(values: readonly bigint[]): bigint {
-  return values.reduce((most, value) => (value > most ? value : most))
+function extent(spans: readonly Span[]): [first: bigint, last: bigint] {
+  let [first, last] = [spans[0]?.startUnixNs ?? 0n, 0n]
+  for (const { startUnixNs, endUnixNs } of spans) {
+    if (startUnixNs < first) first = startUnixNs
+    if (endUnixNs > last) last = endUnixNs
+  }
+  return [first, last]
 }

@@ -26,7 +26,12 @@ export function networkFacts(network: Network): string {
     ['MTU', network.mtu === 0 ? "the underlay's, less the encapsulation" : String(network.mtu)],
     ['internal', network.internal ? 'yes: no way out' : 'no'],
     ['gateways', network.pools.flatMap((pool) => (pool.gateway === '' ? [] : [pool.gateway])).join(' ')],
-    ['options', Object.entries(network.options).map(([key, value]) => `${key}=${value}`).join(' ')],
+    [
+      'options',
+      Object.entries(network.options)
+        .map(([key, value]) => `${key}=${value}`)
+        .join(' '),
+    ],
     ['made', `${timestamp(network.createdAt)} by ${network.createdBy}`],
   ])
 }
@@ -80,7 +85,12 @@ export function poolFacts({ pool, claimed, free }: PoolUsage): string {
     ['ranges', pool?.ranges.map((range) => `${range.first}-${range.last}`).join(' ') ?? ''],
     ['gateway', pool?.gateway ?? ''],
     ['excluded', pool?.excluded.join(' ') ?? ''],
-    ['auxiliary', Object.entries(pool?.auxiliary ?? {}).map(([name, address]) => `${name}=${address}`).join(' ')],
+    [
+      'auxiliary',
+      Object.entries(pool?.auxiliary ?? {})
+        .map(([name, address]) => `${name}=${address}`)
+        .join(' '),
+    ],
     ['claimed', String(claimed)],
     ['free', count(free)],
     ['made', timestamp(pool?.createdAt ?? '')],

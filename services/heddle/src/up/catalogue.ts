@@ -29,7 +29,10 @@ export function chosenServices(names: readonly string[]): readonly ServiceName[]
   for (const name of names) {
     const group = groups[name] ?? serviceNames.filter((known) => known === name)
     if (group.length === 0) {
-      throw new HeddleError('invalid-argument', `there is no service ${JSON.stringify(name)}`, { field: 'services', remedy: `choose from ${serviceNames.join(', ')}, brains, host, all` })
+      throw new HeddleError('invalid-argument', `there is no service ${JSON.stringify(name)}`, {
+        field: 'services',
+        remedy: `choose from ${serviceNames.join(', ')}, brains, host, all`,
+      })
     }
     for (const each of group) wanted.add(each)
   }

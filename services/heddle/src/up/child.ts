@@ -47,7 +47,7 @@ export class EmbeddedServer {
     const stopOnAbort = () => this.#stopping.abort(signal.reason)
     signal.addEventListener('abort', stopOnAbort, { once: true })
     try {
-      const exited = await this.#launch()
+      const { exited } = await this.#launch()
       this.#supervision = this.#supervise(exited)
     } finally {
       signal.removeEventListener('abort', stopOnAbort)
@@ -84,15 +84,16 @@ export class EmbeddedServer {
       }
       pauseMs = Math.min(pauseMs * 2, longestPauseMs)
       startedMs = this.#clock.monotonicMs()
-      exited = this.#launch().catch((error: unknown) => String(error))
-      // A start that fails is one more end; one that succeeds answers the promise of its end.
-      const launched = await exited
-      if (typeof launched !== 'string') exited = launched
+      try {
+        exited = (await this.#launch()).exited
+      } catch (error) {
+        exited = Promise.resolve(HeddleError.from(error).message)
+      }
     }
   }
 
-  /** Resolves when the server serves, with the promise of how it ends. */
-  async #launch(): Promise<any> {
+  /** Resolves when the server serves; `exited` then tells how it ends. */
+  async #launch(): Promise<{ readonly exited: Promise<string> }> {
     const { signal } = this.#stopping
     signal.throwIfAborted()
     const { name, command, ready } = this.#spec
@@ -102,16 +103,20 @@ export class EmbeddedServer {
     const serving = Promise.withResolvers<void>()
     const exit = new Promise<string>((resolve) => {
       child.once('error', (error) => resolve(error.message))
-      child.once('close', (code, by) => resolve(by ?? `exit code ${code}`))
+      child.once('close', (code, by) => resolve(`${by ?? `exit code ${code}`}: ${tail.trim().slice(-500)}`))
     })
     child.stderr.setEncoding('utf8').on('data', (chunk: string) => {
       tail = (tail + chunk).slice(-tailLength)
       if (ready.test(tail)) serving.resolve()
     })
-    void exit.then((how) => serving.reject(new HeddleError('unavailable', `${name} ended (${how}) before it served: ${tail.trim()}`, { remedy: this.#remedy(tail) })))
+    void exit.then((how) =>
+      serving.reject(new HeddleError('unavailable', `${name} ended (${how}) before it served: ${tail.trim()}`, { remedy: this.#remedy(tail) })),
+    )
     const abort = () => serving.reject(signal.reason as Error)
     signal.addEventListener('abort', abort, { once: true })
-    const late = this.#clock.after(startTimeoutMs, () => serving.reject(new HeddleError('deadline-exceeded', `${name} did not serve within ${startTimeoutMs} ms: ${tail.trim()}`)))
+    const late = this.#clock.after(startTimeoutMs, () =>
+      serving.reject(new HeddleError('deadline-exceeded', `${name} did not serve within ${startTimeoutMs} ms: ${tail.trim()}`)),
+    )
     try {
       await serving.promise
       this.#logger.info({ server: name, pid: child.pid }, 'an embedded server serves')

@@ -55,7 +55,7 @@ async function load(sources: UpSources, services: readonly LoadedService[]): Pro
     const { section } = catalogue[name]
     const service = services.find((each) => each.name === name)
     if (service === undefined) elsewhere.push(section)
-    shape[section] = service === undefined ? z.unknown() : withoutRunDir(service.config).prefault({})
+    shape[section] = service === undefined ? z.unknown().optional() : withoutRunDir(service.config).prefault({})
   }
   const elsewhereVariables = elsewhere.map((section) => `HEDDLE_${section.toUpperCase()}_`)
   const env = Object.fromEntries(Object.entries(sources.env ?? {}).filter(([name]) => !elsewhereVariables.some((prefix) => name.startsWith(prefix))))

@@ -1,4 +1,5 @@
 /** Loads a service's code, and nothing of the others': a host's process stays free of etcd's client. */
+import { join } from 'node:path'
 import type { Bus } from '@heddle/bus'
 import type { Runtime } from '@heddle/runtime'
 import type { Store } from '@heddle/store'
@@ -29,14 +30,19 @@ export async function loadService(name: ServiceName): Promise<LoadedService> {
     case 'overlay':
       return brain(name, (await import('@heddle/overlay')).overlayService)
     case 'netns-wiring': {
-      const [{ wiringService }, { createKernel }] = await Promise.all([import('@heddle/netns-wiring'), import('@heddle/kernel')])
+      const [{ wiringService }, { openKernel }] = await Promise.all([import('@heddle/netns-wiring'), import('@heddle/kernel')])
       return {
         name,
         summary: wiringService.summary,
         config: wiringService.config,
         async build(runtime, { bus }, section) {
-          const kernel = await createKernel()
-          wiringService.build(runtime, { bus, kernel }, wiringService.config.parse(section))
+          const config = wiringService.config.parse(section)
+          // The fabric namespace has all the devices of overlay networks: its sockets stay open.
+          const kernel = openKernel({
+            residents: [join(config.runDir, 'netns/fabric')],
+            onRestart: (reason) => runtime.logger.error({ err: reason }, 'the netlink thread died and was started again'),
+          })
+          wiringService.build(runtime, { bus, kernel }, config)
           return () => kernel.close()
         },
       }

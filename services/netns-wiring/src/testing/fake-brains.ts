@@ -29,12 +29,23 @@ export class FakeBrains {
       throw new HeddleError('not-implemented', 'not part of the fake')
     }
     await this.bus.serve(busServices.networks, {
-      createNetwork: no, getNetwork: no, deleteNetwork: no, bindAlias: no, unbindAlias: no, putEndpoint: no, deleteEndpoint: no, fence: no,
+      createNetwork: no,
+      getNetwork: no,
+      deleteNetwork: no,
+      bindAlias: no,
+      unbindAlias: no,
+      putEndpoint: no,
+      deleteEndpoint: no,
+      fence: no,
       listNetworks: async () => answer('listNetworks', () => ({ networks: [...this.networks.values()] })),
-      listEndpoints: async ({ host }) => answer('listEndpoints', () => ({ endpoints: [...this.endpoints.values()].filter((endpoint) => endpoint.host === host) })),
+      listEndpoints: async ({ host }) =>
+        answer('listEndpoints', () => ({ endpoints: [...this.endpoints.values()].filter((endpoint) => endpoint.host === host) })),
     })
     await this.bus.serve(busServices.overlay, {
-      claimVni: no, releaseVni: no, listHosts: no, removeHost: no,
+      claimVni: no,
+      releaseVni: no,
+      listHosts: no,
+      removeHost: no,
       registerHost: async ({ host }) =>
         answer('registerHost', () => {
           if (host !== undefined) this.hosts.set(host.name, host)
@@ -50,7 +61,16 @@ export class FakeBrains {
       snapshot: async ({ networkId }) =>
         answer('snapshot', () => {
           const set = this.#table(networkId)
-          return { networkId, epoch: 'fake', revision: this.#revision, page: 0, last: true, peers: [...set.peers.values()], hosts: [...set.hosts.values()], digest: set.digest }
+          return {
+            networkId,
+            epoch: 'fake',
+            revision: this.#revision,
+            page: 0,
+            last: true,
+            peers: [...set.peers.values()],
+            hosts: [...set.hosts.values()],
+            digest: set.digest,
+          }
         }),
     })
     return this
@@ -88,7 +108,15 @@ export class FakeBrains {
   #publish(networkId: string, put: Peer[], deletedEndpointIds: string[]): void {
     if (this.deaf) return
     const putHosts = [...this.hosts.values()].map(({ name, vtep }) => ({ name, vtep, revision: this.#revision }))
-    this.bus.publish(eventSubjects.peerDelta(networkId), PeerDelta, { networkId, epoch: 'fake', previous: this.#revision - 1n, revision: this.#revision, put, deletedEndpointIds, putHosts })
+    this.bus.publish(eventSubjects.peerDelta(networkId), PeerDelta, {
+      networkId,
+      epoch: 'fake',
+      previous: this.#revision - 1n,
+      revision: this.#revision,
+      put,
+      deletedEndpointIds,
+      putHosts,
+    })
   }
 }
 

@@ -1,4 +1,6 @@
 /** Hosts of a test: namespaces joined by an underlay, each with netns-wiring on a real kernel, one MemoryBus for all. Tests only. */
+
+import { execFileSync } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -6,15 +8,14 @@ import { type Client, MemoryBus, MemoryHub } from '@heddle/bus'
 import { busServices, type Endpoint, type Network, type WiringDefinition } from '@heddle/contract'
 import { type Call, macOf, withCall } from '@heddle/core'
 import { type Kernel, openKernel } from '@heddle/kernel'
-import { createRuntime, type RuntimeControl } from '@heddle/runtime'
-import { createUnderlay, type LabHost, LabScope } from '@heddle/testkit'
-import { execFileSync } from 'node:child_process'
+import { createRuntime, type Jobs, type RuntimeControl } from '@heddle/runtime'
+import { createUnderlay, type Underlay, type UnderlayHost } from '@heddle/testkit'
 import { type WiringConfig, wiringConfig } from '../config.ts'
 import { wiringService } from '../main.ts'
 import { FakeBrains } from './fake-brains.ts'
 
 export interface WiredHost {
-  readonly lab: LabHost
+  readonly lab: UnderlayHost
   readonly name: string
   readonly runDir: string
   readonly fabric: string
@@ -30,30 +31,34 @@ export interface WiredHost {
 }
 
 export class Lab {
-  readonly scope = new LabScope()
   readonly hub = new MemoryHub()
   readonly brains = new FakeBrains(this.hub)
   readonly #bus = new MemoryBus({ hub: this.hub })
   readonly #runDirs = new Map<string, string>()
-  #hosts: readonly LabHost[] = []
+  readonly #undo: (() => unknown)[] = []
+  #underlay: Underlay | undefined
+  #names: readonly string[] = []
   #next = 1
 
   static async create(names: readonly string[]): Promise<Lab> {
     const lab = new Lab()
     await lab.brains.start()
-    try {
-      lab.#hosts = (await createUnderlay(lab.scope, names)).hosts
-    } catch (error) {
-      await lab.scope.close()
-      throw error
-    }
+    const underlay = createUnderlay({ hosts: names.length })
+    lab.#underlay = underlay
+    lab.#names = names
+    lab.#undo.push(() => underlay.remove())
     return lab
   }
 
-  host(name: string): LabHost {
-    const host = this.#hosts.find((one) => one.name === name)
+  host(name: string): UnderlayHost {
+    const host = this.#underlay?.hosts[this.#names.indexOf(name)]
     if (host === undefined) throw new RangeError(`no host ${name}`)
     return host
+  }
+
+  /** Another address of the underlay. */
+  address(last: number): string {
+    return `${this.#underlay?.hosts[0]?.address.replace(/\d+$/, '')}${last}`
   }
 
   /** Starts netns-wiring on a host; a second time it is the same host after a restart. */
@@ -63,7 +68,7 @@ export class Lab {
     const fabric = join(runDir, 'netns', 'fabric')
     if (!this.#runDirs.has(name)) {
       this.#runDirs.set(name, runDir)
-      this.scope.defer(runDir, () => {
+      this.#undo.push(() => {
         try {
           execFileSync('umount', [fabric], { stdio: 'ignore' })
         } catch {
@@ -74,23 +79,51 @@ export class Lab {
     }
     const writes: string[] = []
     const kernel = openKernel({ residents: [fabric] })
-    const runtime = createRuntime({ name: 'netns-wiring', host: name, version: 'test', log: { level: process.env['WIRING_LOG'] === undefined ? 'silent' : 'debug', pretty: true } })
+    const runtime = createRuntime({
+      name: 'netns-wiring',
+      host: name,
+      version: 'test',
+      log: { level: process.env['WIRING_LOG'] === undefined ? 'silent' : 'debug', pretty: true },
+    })
     const settings = wiringConfig.parse({ runDir, underlay: { interface: 'eth0' }, reconcileMs: 3_600_000, ...config })
     const bus = new MemoryBus({ hub: this.hub })
     let round: (signal: AbortSignal) => Promise<void> = async () => {}
-    const spied = { ...runtime, jobs: spy(runtime.jobs, (name, task) => name === 'reconcile' && (round = task)) }
-    wiringService.build(spied, { bus, kernel: counting(kernel, writes), hostNamespace: { path: lab.netns } }, settings)
+    const jobs: Jobs = {
+      every(job, intervalMs, task, options) {
+        if (job === 'reconcile') round = task
+        runtime.jobs.every(job, intervalMs, task, options)
+      },
+      once: (job, task) => runtime.jobs.once(job, task),
+      stop: () => runtime.jobs.stop(),
+    }
+    wiringService.build(
+      Object.create(runtime, { jobs: { value: jobs } }),
+      { bus, kernel: counting(kernel, writes), hostNamespace: { path: lab.path } },
+      settings,
+    )
     await runtime.start()
     let stopped: Promise<void> | undefined
     const stop = () => (stopped ??= runtime.stop().then(() => kernel.close()))
-    this.scope.defer(`wiring of ${name}`, stop)
-    return { lab, name, runDir, fabric, kernel, writes, runtime, wiring: this.#bus.client(busServices.wiring, name), stop }
+    this.#undo.push(stop)
+    return {
+      lab,
+      name,
+      runDir,
+      fabric,
+      kernel,
+      writes,
+      runtime,
+      bus,
+      reconcile: () => round(new AbortController().signal),
+      wiring: this.#bus.client(busServices.wiring, name),
+      stop,
+    }
   }
 
   /** A sandbox: a namespace of its own with `lo` up. */
   sandbox(): string {
     const name = `hdsand-${process.pid}-${this.#next++}`
-    this.scope.defer(`sandbox ${name}`, () => {
+    this.#undo.push(() => {
       try {
         sh('ip', 'netns', 'delete', name)
       } catch {
@@ -109,8 +142,8 @@ export class Lab {
     return endpoint
   }
 
-  close(): Promise<void> {
-    return this.scope.close()
+  async close(): Promise<void> {
+    for (const undo of this.#undo.splice(0).reverse()) await undo()
   }
 }
 
@@ -131,7 +164,7 @@ export function inside(ns: string, ...command: string[]): string {
 /** Whether `address` answers one of a few pings from the sandbox. */
 export function pings(sandbox: string, address: string, count = 3): boolean {
   try {
-    inside(sandbox, 'ping', '-c', String(count), '-i', '0.2', '-W', '1', '-n', address)
+    inside(sandbox, 'busybox', 'ping', '-c', String(count), '-i', '0.2', '-W', '1', address)
     return true
   } catch {
     return false

@@ -9,7 +9,12 @@ export function addEndpoint(root: Command): void {
     .option('--network <name>', 'only of this network')
     .option('--host <name>', 'only on this host')
     .action(async (options: { network?: string; host?: string }, command: Command) => {
-      const [{ withSession }, { Endpoint }, { endpointTable }, { print }] = await Promise.all([import('../client.ts'), import('@heddle/contract'), import('../views.ts'), import('../output.ts')])
+      const [{ withSession }, { Endpoint }, { endpointTable }, { print }] = await Promise.all([
+        import('../client.ts'),
+        import('@heddle/contract'),
+        import('../views.ts'),
+        import('../output.ts'),
+      ])
       await withSession(command, async (session) => {
         const { endpoints } = await session.call((client) => client.listEndpoints, { network: options.network ?? '', host: options.host ?? '' })
         print(session.json, endpoints.map(Endpoint.toJSON), () => endpointTable(endpoints))
@@ -29,7 +34,10 @@ export function addEndpoint(root: Command): void {
       await withSession(command, async (session) => {
         const response = await session.call((client) => client.getEndpoint, { id })
         print(session.json, GetEndpointResponse.toJSON(response), () => {
-          const differences = response.differences.length === 0 ? 'The kernel is as recorded.\n' : `The kernel differs from the record:\n${response.differences.map((line) => `  ${line}\n`).join('')}`
+          const differences =
+            response.differences.length === 0
+              ? 'The kernel is as recorded.\n'
+              : `The kernel differs from the record:\n${response.differences.map((line) => `  ${line}\n`).join('')}`
           return `${response.endpoint === undefined ? '' : endpointFacts(response.endpoint)}\n${claimTable(response.claims)}\n${differences}`
         })
       })

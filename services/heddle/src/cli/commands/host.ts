@@ -7,7 +7,11 @@ export function addHost(root: Command): void {
     .command('ls')
     .description('list hosts: where their packets come from and whether they are alive')
     .action(async (_, command: Command) => {
-      const [{ withSession }, { Host }, { print, table, timestamp }] = await Promise.all([import('../client.ts'), import('@heddle/contract'), import('../output.ts')])
+      const [{ withSession }, { Host }, { print, table, timestamp }] = await Promise.all([
+        import('../client.ts'),
+        import('@heddle/contract'),
+        import('../output.ts'),
+      ])
       await withSession(command, async (session) => {
         const { hosts } = await session.call((client) => client.listHosts, {})
         print(session.json, hosts.map(Host.toJSON), () =>

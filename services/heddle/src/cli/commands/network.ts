@@ -9,7 +9,12 @@ export function addNetwork(root: Command): void {
     .command('ls')
     .description('list networks')
     .action(async (_, command: Command) => {
-      const [{ withSession }, { Network }, { networkTable }, { print }] = await Promise.all([import('../client.ts'), import('@heddle/contract'), import('../views.ts'), import('../output.ts')])
+      const [{ withSession }, { Network }, { networkTable }, { print }] = await Promise.all([
+        import('../client.ts'),
+        import('@heddle/contract'),
+        import('../views.ts'),
+        import('../output.ts'),
+      ])
       await withSession(command, async (session) => {
         const { networks } = await session.call((client) => client.listNetworks, {})
         print(session.json, networks.map(Network.toJSON), () => networkTable(networks))
@@ -84,7 +89,11 @@ Examples:
       await withSession(command, async (session) => {
         const response = await session.call((client) => client.createNetwork, request)
         const made = response.network
-        print(session.json, made === undefined ? {} : Network.toJSON(made), () => `${response.created ? '' : 'The network was there already.\n'}${made === undefined ? '' : networkFacts(made)}`)
+        print(
+          session.json,
+          made === undefined ? {} : Network.toJSON(made),
+          () => `${response.created ? '' : 'The network was there already.\n'}${made === undefined ? '' : networkFacts(made)}`,
+        )
       })
     })
 }

@@ -7,7 +7,12 @@ export function addPool(root: Command): void {
     .command('ls')
     .description('list pools with what is claimed and free')
     .action(async (_, command: Command) => {
-      const [{ withSession }, { PoolUsage }, { poolTable }, { print }] = await Promise.all([import('../client.ts'), import('@heddle/contract'), import('../views.ts'), import('../output.ts')])
+      const [{ withSession }, { PoolUsage }, { poolTable }, { print }] = await Promise.all([
+        import('../client.ts'),
+        import('@heddle/contract'),
+        import('../views.ts'),
+        import('../output.ts'),
+      ])
       await withSession(command, async (session) => {
         const { pools } = await session.call((client) => client.listAddressPools, {})
         print(session.json, pools.map(PoolUsage.toJSON), () => poolTable(pools))
@@ -26,7 +31,11 @@ export function addPool(root: Command): void {
       ])
       await withSession(command, async (session) => {
         const response = await session.call((client) => client.getAddressPool, { id })
-        print(session.json, GetAddressPoolResponse.toJSON(response), () => `${response.pool === undefined ? '' : poolFacts(response.pool)}\n${claimTable(response.claims)}`)
+        print(
+          session.json,
+          GetAddressPoolResponse.toJSON(response),
+          () => `${response.pool === undefined ? '' : poolFacts(response.pool)}\n${claimTable(response.claims)}`,
+        )
       })
     })
 }

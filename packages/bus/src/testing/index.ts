@@ -3,7 +3,7 @@ import { type AllocateRequest, busServices, type ServiceDefinition } from '@hedd
 import { type Call, type CallOptions, HeddleError, withCall } from '@heddle/core'
 import { startNats } from '@heddle/testkit'
 import type { ExecutionContext } from 'ava'
-import { type BusLogger, type BusOptions, connectBus, type Handlers } from './index.ts'
+import { type BusLogger, type BusOptions, connectBus, type Handlers } from '../index.ts'
 
 export const { ipam, wiring } = busServices
 
@@ -13,8 +13,8 @@ export function handlersOf<S extends ServiceDefinition>(service: { readonly defi
   return { ...empty, ...given } as unknown as Handlers<S>
 }
 
-/** Answers with the owner of the request as the address. */
-export const echo = async (request: AllocateRequest) => ({ claims: [{ address: request.owner }] })
+/** Answers with the owner of the request as the gateway. */
+export const echo = async (request: AllocateRequest) => ({ allocations: [{ gateway: request.owner }] })
 
 export function within<T>(timeoutMs: number, body: (call: Call) => Promise<T>, options: Partial<CallOptions> = {}): Promise<T> {
   return withCall({ timeoutMs, key: 'test', ...options }, body)

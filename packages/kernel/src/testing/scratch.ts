@@ -1,0 +1,50 @@
+/** Throw-away namespaces for tests, and what iproute2 and nft say of them. */
+import { execFileSync } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { type Call, withCall } from '@heddle/core'
+import type { ExecutionContext } from 'ava'
+import type { Kernel } from '../types.ts'
+
+export interface Scratch {
+  readonly call: Call
+  /** A new namespace; its file is in /run/netns, so `ip -n` finds it. */
+  namespace(): Promise<{ readonly path: string; readonly name: string }>
+}
+
+export async function withScratch(kernel: Kernel, body: (scratch: Scratch) => Promise<void>): Promise<void> {
+  const paths: string[] = []
+  await withCall({ timeoutMs: 60_000 }, async (call) => {
+    try {
+      await body({
+        call,
+        async namespace() {
+          const name = newName()
+          const path = `/run/netns/${name}`
+          paths.push(path)
+          await kernel.createNamespace(path, call)
+          return { path, name }
+        },
+      })
+    } finally {
+      for (const path of paths) await kernel.deleteNamespace(path, call)
+    }
+  })
+}
+
+export function newName(): string {
+  return `hdk-${process.pid}-${randomBytes(3).toString('hex')}`
+}
+
+export function sh(file: string, ...args: string[]): string {
+  return execFileSync(file, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
+}
+
+/** Parsed output of `ip -j` or `bridge -j` in a namespace. */
+export function shown(tool: 'ip' | 'bridge', ns: { readonly name: string }, ...args: string[]): any[] {
+  return JSON.parse(sh(tool, '-n', ns.name, '-j', '-d', ...args) || '[]') as any[]
+}
+
+/** What an object is known to hold among more. */
+export function has(t: ExecutionContext, actual: Record<string, unknown> | undefined, expected: Record<string, unknown>): void {
+  t.like(actual, expected as never)
+}

@@ -1,0 +1,147 @@
+/**
+ * IpamDriver. Docker reserves before it says for what: a pool is provisional until its network is created, an address
+ * until its endpoint is. Releases always succeed; what they could not do, the sweeps do.
+ */
+import type { Network, Pool } from '@heddle/contract'
+import { type Call, HeddleError, invalid, randomId, undoCall, withCall } from '@heddle/core'
+import { type Family, formatIp, lastOf, parsePrefix, firstOf } from '@heddle/net'
+import { hostIpField, prefixField } from '../fields.ts'
+import { createDefaultPool } from '../flows/default-pools.ts'
+import { orUnknown } from '../flows/directory.ts'
+import { later } from '../flows/later.ts'
+import { deleteOrphanPool } from '../flows/network.ts'
+import type { FlowParts } from '../flows/parts.ts'
+import { familyOf } from '../flows/plan.ts'
+import { type Body, bodies } from './bodies.ts'
+import { parseIpamOptions } from './options.ts'
+import { constant, type Route, type RouteTrace, route } from './route.ts'
+
+/** One for local and global networks: Docker then leaves it to us that no pool overlaps another. */
+export const addressSpace = 'heddle'
+const gatewayLabel = 'com.docker.network.gateway'
+const requestTypeLabel = 'RequestAddressType'
+
+export function ipamRoutes(parts: FlowParts): [string, Route][] {
+  const driver = new IpamDriver(parts)
+  return [
+    ['IpamDriver.GetCapabilities', constant({ RequiresMACAddress: false, RequiresRequestReplay: false })],
+    ['IpamDriver.GetDefaultAddressSpaces', constant({ LocalDefaultAddressSpace: addressSpace, GlobalDefaultAddressSpace: addressSpace })],
+    ['IpamDriver.RequestPool', route(bodies.requestPool, (body, call) => driver.requestPool(body, call), (body) => traceOf(`pool:${body.Pool}`, { 'heddle.pool': body.Pool }))],
+    ['IpamDriver.ReleasePool', route(bodies.pool, (body, call) => driver.releasePool(body, call), poolTrace)],
+    ['IpamDriver.RequestAddress', route(bodies.requestAddress, (body, call) => driver.requestAddress(body, call), poolTrace)],
+    ['IpamDriver.ReleaseAddress', route(bodies.releaseAddress, (body, call) => driver.releaseAddress(body, call), poolTrace)],
+  ]
+}
+
+class IpamDriver {
+  readonly #parts: FlowParts
+
+  constructor(parts: FlowParts) {
+    this.#parts = parts
+  }
+
+  /** With `--ipam-opt network=NAME` the pool is that network's; a network that is there gives one of its own. */
+  async requestPool(body: Body<'requestPool'>, call: Call): Promise<object> {
+    const { cluster } = this.#parts
+    const name = parseIpamOptions(body.Options)
+    const prefix = body.Pool === '' ? '' : prefixField(body.Pool, 'Pool')
+    const family = prefix === '' ? (body.V6 ? 6 : 4) : familyOf(prefix)
+    const network = name === '' ? undefined : (await orUnknown(cluster.networks.getNetwork({ name }, call)))?.network
+    if (network !== undefined) return answer(await this.#joined(network, prefix, family, body.SubPool, call))
+    const space = name || `docker-${cluster.host}`
+    if (prefix === '') return answer(await createDefaultPool(cluster, { space, family, provisionalHost: cluster.host }, call))
+    const { pool, created } = await cluster.ipam.createPool({ pool: { space, prefix, ranges: rangesOf(body.SubPool, prefix), provisionalHost: cluster.host } }, call)
+    if (pool === undefined) throw new HeddleError('internal', 'ipam answered no pool')
+    // Two networks may not share the pool of one host; a repeated request finds its own, still provisional.
+    if (!created && name === '' && pool.provisionalHost !== cluster.host) {
+      throw new HeddleError('pool-overlaps', `subnet ${prefix} belongs to another Docker network of this host`, { field: 'Pool', remedy: 'choose another --subnet' })
+    }
+    return answer(pool)
+  }
+
+  /** The pool of a network stays until the network is deleted, which Docker says after this. */
+  async releasePool({ PoolID }: Body<'pool'>, call: Call): Promise<object> {
+    try {
+      await this.#briefly(call, (inner) => deleteOrphanPool(this.#parts, PoolID, inner))
+    } catch (error) {
+      if (HeddleError.from(error).code !== 'invalid-argument') later(this.#parts, `release pool ${PoolID}`, (inner) => deleteOrphanPool(this.#parts, PoolID, inner))
+    }
+    return {}
+  }
+
+  async requestAddress(body: Body<'requestAddress'>, call: Call): Promise<object> {
+    const { host, ipam } = this.#parts.cluster
+    const poolId = body.PoolID
+    const address = body.Address === '' ? '' : hostIpField(body.Address, 'Address')
+    if (body.Options[requestTypeLabel] === gatewayLabel) {
+      const reserved = await ipam.reserve({ poolId, address }, call)
+      return { Address: `${reserved.address}/${reserved.prefixLength}`, Data: {} }
+    }
+    try {
+      const request = { owner: `docker:${host}:${randomId()}`, host, wants: [{ poolIds: [poolId], address }], provisional: true }
+      const claim = (await ipam.allocate(request, call)).allocations[0]?.claim
+      if (claim === undefined) throw new HeddleError('internal', 'ipam answered no claim')
+      return { Address: `${claim.address}/${claim.prefixLength}`, Data: {} }
+    } catch (error) {
+      if (address === '' || HeddleError.from(error).code !== 'address-taken') throw error
+      const pool = (await ipam.listPools({ id: poolId }, call)).pools[0]?.pool
+      if (pool === undefined || !isSetAside(pool, address)) throw error
+      return { Address: `${address}/${parsePrefix(pool.prefix).length}`, Data: {} }
+    }
+  }
+
+  /** Frees a provisional claim; an endpoint's goes with the endpoint, a gateway with its pool. */
+  async releaseAddress(body: Body<'releaseAddress'>, call: Call): Promise<object> {
+    const { host, ipam } = this.#parts.cluster
+    try {
+      const address = hostIpField(body.Address, 'Address')
+      await this.#briefly(call, (inner) => ipam.release({ poolId: body.PoolID, address, host }, inner))
+    } catch (error) {
+      this.#parts.logger.info({ pool: body.PoolID, address: body.Address, failure: HeddleError.from(error).message }, 'address not released now; the sweep does it')
+    }
+    return {}
+  }
+
+  async #joined(network: Network, prefix: string, family: Family, subPool: string, call: Call): Promise<Pool> {
+    const ref = network.pools.find((pool) => (prefix === '' ? familyOf(pool.prefix) === family : pool.prefix === prefix))
+    if (ref === undefined) {
+      const has = network.pools.map((pool) => pool.prefix).join(', ') || 'no pools'
+      throw invalid('Pool', `network ${network.name} has ${has}${prefix === '' ? ` and no IPv${family}` : `, not ${prefix}`}`, 'leave --subnet out, or name one of its pools')
+    }
+    const pool = (await this.#parts.cluster.ipam.listPools({ id: ref.poolId }, call)).pools[0]?.pool
+    if (pool === undefined) throw new HeddleError('pool-unknown', `pool ${ref.poolId} of network ${network.name} is gone`, { remedy: 'delete the network and create it again' })
+    if (subPool !== '' && JSON.stringify(rangesOf(subPool, pool.prefix)) !== JSON.stringify(pool.ranges)) {
+      throw invalid('SubPool', `network ${network.name} has another address range`, 'leave --ip-range out to join it')
+    }
+    return pool
+  }
+
+  #briefly<T>(call: Call, body: (call: Call) => Promise<T>): Promise<T> {
+    return withCall({ ...undoCall(call, this.#parts.releaseTimeoutMs), signal: call.signal }, body)
+  }
+}
+
+/** Docker does not ask for a gateway that comes with the pool. */
+function answer(pool: Pool): object {
+  const gateway = pool.gateway === '' ? {} : { [gatewayLabel]: `${pool.gateway}/${parsePrefix(pool.prefix).length}` }
+  return { PoolID: pool.id, Pool: pool.prefix, Data: gateway }
+}
+
+function rangesOf(subPool: string, prefix: string): Pool['ranges'] {
+  if (subPool === '' || prefixField(subPool, 'SubPool') === prefix) return []
+  const inner = parsePrefix(prefixField(subPool, 'SubPool'))
+  return [{ first: formatIp(firstOf(inner)), last: formatIp(lastOf(inner)) }]
+}
+
+/** The same gateway and auxiliary addresses are asked for by every host whose Docker has the network. */
+function isSetAside(pool: Pool, address: string): boolean {
+  return pool.gateway === address || Object.values(pool.auxiliary).includes(address)
+}
+
+function poolTrace(body: { readonly PoolID: string; readonly Address?: string }): RouteTrace {
+  return traceOf(`pool:${body.PoolID}`, { 'heddle.pool': body.PoolID, ...(body.Address ? { 'heddle.address': body.Address } : {}) })
+}
+
+function traceOf(key: string, attributes: RouteTrace['attributes']): RouteTrace {
+  return { key, attributes }
+}

@@ -1,0 +1,172 @@
+/** Docker networks as Heddle networks: made or joined by CreateNetwork, known afterwards by an alias `docker:<host>:<id>`. */
+import type { Network, Subnet } from '@heddle/contract'
+import { type Call, HeddleError, invalid, undoCall, withCall } from '@heddle/core'
+import { canonicalIp } from '@heddle/net'
+import { hostIpField, prefixField } from '../fields.ts'
+import { orUnknown } from '../flows/directory.ts'
+import { later } from '../flows/later.ts'
+import { createNetwork, deleteNetwork } from '../flows/network.ts'
+import type { FlowParts } from '../flows/parts.ts'
+import { undoing } from '../flows/undo.ts'
+import type { Body, IpamData } from './bodies.ts'
+import { addressSpace } from './ipam-driver.ts'
+import { type NetworkOptions, parseNetworkOptions } from './options.ts'
+
+const deleteTimeoutMs = 3000
+
+/** The null IPAM driver's pools stand for none. */
+const noPools: ReadonlySet<string> = new Set(['', '0.0.0.0/0', '::/0'])
+
+export class DockerNetworks {
+  readonly #parts: FlowParts
+
+  constructor(parts: FlowParts) {
+    this.#parts = parts
+  }
+
+  /** Fails with network-unknown. */
+  async find(networkId: string, call: Call): Promise<Network> {
+    const network = await orUnknown(this.#parts.directory.byAlias(this.#alias(networkId), call))
+    if (network !== undefined) return network
+    throw new HeddleError('network-unknown', `Docker network ${networkId.slice(0, 12)} has no Heddle network`, {
+      field: 'NetworkID',
+      remedy: 'remove the Docker network with `docker network rm` and create it again',
+    })
+  }
+
+  forget(network: Network): void {
+    this.#parts.directory.forget(network)
+  }
+
+  /** Repeatable: a known id succeeds (a swarm node creates its networks again when it starts). */
+  async create(body: Body<'createNetwork'>, call: Call): Promise<object> {
+    const { directory, cluster } = this.#parts
+    const alias = this.#alias(body.NetworkID)
+    const options = parseNetworkOptions(body.Options)
+    if ((await orUnknown(directory.byAlias(alias, call))) !== undefined) return {}
+    const data = [...body.IPv4Data, ...body.IPv6Data].filter((one) => !noPools.has(one.Pool))
+    await undoing(this.#parts, call, async (undo) => {
+      const existing = options.network === '' ? undefined : (await orUnknown(cluster.networks.getNetwork({ name: options.network }, call)))?.network
+      let network = existing
+      if (network === undefined) {
+        const made = await this.#make(body.NetworkID, options, data, call)
+        network = made.network
+        if (made.created) undo.add('delete the network', (late) => deleteNetwork(this.#parts, made.network, late))
+      } else checkJoin(network, options, data)
+      const { id } = network
+      undo.add('unbind the alias', (late) => cluster.networks.unbindAlias({ alias }, late))
+      await cluster.networks.bindAlias({ alias, networkId: id }, call)
+      await this.#setAside(network, data, call)
+      directory.learn(network, alias)
+    })
+    return {}
+  }
+
+  /** Docker forgets the network whatever is answered, so what cannot be done now is done later. */
+  async remove({ NetworkID }: Body<'network'>, call: Call): Promise<object> {
+    const alias = this.#alias(NetworkID)
+    const remove = async (inner: Call) => {
+      const { network, aliasesLeft } = await this.#parts.cluster.networks.unbindAlias({ alias }, inner)
+      this.#parts.directory.forgetAlias(alias)
+      if (network?.createdBy === 'docker' && aliasesLeft === 0) await deleteNetwork(this.#parts, network, inner)
+    }
+    // Once the alias is unbound only the network itself says what is left to do, so the second try asks for it by name.
+    const known = await withCall(undoCall(call, deleteTimeoutMs), (inner) => this.#parts.directory.byAlias(alias, inner)).catch(() => undefined)
+    try {
+      await withCall({ ...undoCall(call, deleteTimeoutMs), signal: call.signal }, remove)
+    } catch {
+      later(this.#parts, `remove Docker network ${NetworkID.slice(0, 12)}`, async (inner) => {
+        await remove(inner)
+        if (known !== undefined) await this.#deleteUnaliased(known, inner)
+      })
+    }
+    return {}
+  }
+
+  /** GwAllocCheck: whether Docker need not reserve a gateway that nobody would use. */
+  async skipsGateway(body: Body<'options'>, call: Call): Promise<object> {
+    const options = parseNetworkOptions(body.Options)
+    const existing = options.network === '' ? undefined : (await orUnknown(this.#parts.cluster.networks.getNetwork({ name: options.network }, call)))?.network
+    const kind = existing?.kind ?? (options.kind || 'overlay')
+    const skip = options.internal || (kind === 'overlay' && (existing?.options['gateway'] ?? options.gateway) !== 'network')
+    return { SkipIPv4: skip, SkipIPv6: skip }
+  }
+
+  #alias(networkId: string): string {
+    return `docker:${this.#parts.cluster.host}:${networkId}`
+  }
+
+  async #make(networkId: string, options: NetworkOptions, data: readonly IpamData[], call: Call) {
+    if (data.length === 0) {
+      throw invalid('IPv4Data', 'a new Heddle network needs a subnet', 'use --ipam-driver heddle, or join an existing network with -o network=NAME')
+    }
+    const space = options.network || `docker-${this.#parts.cluster.host}`
+    await this.#checkSpace(space, data, call)
+    const routed = options.kind === 'bridge' || options.gateway === 'network'
+    const definition = {
+      name: options.network || `docker-${networkId.slice(0, 12)}`,
+      kind: options.kind || 'overlay',
+      mtu: options.mtu,
+      vni: options.vni,
+      internal: options.internal,
+      options: options.gateway === '' || options.kind === 'bridge' ? {} : { gateway: options.gateway },
+      subnets: data.map((one) => subnetOf(one, routed)),
+    }
+    return createNetwork(this.#parts, { definition, createdBy: 'docker', space }, call)
+  }
+
+  /** A pool that Docker got from us must be in the space the network will use; else -o and --ipam-opt do not agree. */
+  async #checkSpace(space: string, data: readonly IpamData[], call: Call): Promise<void> {
+    const ours = data.filter((one) => one.AddressSpace === addressSpace)
+    if (ours.length === 0) return
+    const { pools } = await this.#parts.cluster.ipam.listPools({ space }, call)
+    const stray = ours.find((one) => !pools.some(({ pool }) => pool?.prefix === prefixField(one.Pool, 'Pool')))
+    if (stray !== undefined) {
+      throw invalid('network', `pool ${stray.Pool} does not belong to this network`, 'give both -o network=NAME and --ipam-opt network=NAME, or neither')
+    }
+  }
+
+  /** Docker asks for auxiliary addresses before it names them; until now they were claims like any other. */
+  async #setAside(network: Network, data: readonly IpamData[], call: Call): Promise<void> {
+    const { host, ipam } = this.#parts.cluster
+    for (const one of data) {
+      const poolId = network.pools.find((pool) => pool.prefix === prefixField(one.Pool, 'Pool'))?.poolId
+      if (poolId === undefined) continue
+      for (const [auxiliaryName, text] of Object.entries(one.AuxAddresses)) {
+        // What IPAM declined arrives as Go's print of a nil address.
+        if (text === '<nil>' || text === '') continue
+        const address = hostIpField(text, `AuxAddresses.${auxiliaryName}`)
+        await ipam.release({ poolId, address, host }, call)
+        await ipam.reserve({ poolId, address, auxiliaryName }, call)
+      }
+    }
+  }
+
+  async #deleteUnaliased(known: Network, call: Call): Promise<void> {
+    const { network } = (await orUnknown(this.#parts.cluster.networks.getNetwork({ id: known.id }, call))) ?? {}
+    // Refused with network-in-use while another host's Docker still has an alias: then it is not ours to delete.
+    if (network?.createdBy === 'docker') await deleteNetwork(this.#parts, network, call)
+  }
+}
+
+function checkJoin(network: Network, options: NetworkOptions, data: readonly IpamData[]): void {
+  const mismatch = (what: string, has: unknown) =>
+    invalid(what, `network ${network.name} exists and its ${what} is ${String(has) || 'none'}`, `leave -o ${what} out to join it as it is, or choose another name`)
+  if (options.kind !== '' && options.kind !== network.kind) throw mismatch('kind', network.kind)
+  if (options.mtu !== 0 && options.mtu !== network.mtu) throw mismatch('mtu', network.mtu)
+  if (options.vni !== 0 && options.vni !== network.vni) throw mismatch('vni', network.vni)
+  if (options.gateway !== '' && options.gateway !== (network.options['gateway'] ?? 'docker')) throw mismatch('gateway', network.options['gateway'] ?? 'docker')
+  if (options.internal && !network.internal) throw invalid('internal', `network ${network.name} exists and is not internal`, 'leave --internal out to join it')
+  for (const one of data) {
+    const prefix = prefixField(one.Pool, 'Pool')
+    if (!network.pools.some((pool) => pool.prefix === prefix)) {
+      throw invalid('Pool', `network ${network.name} has no pool ${prefix}`, `give --ipam-opt network=${network.name} and no --subnet, or one of ${network.pools.map((pool) => pool.prefix).join(', ')}`)
+    }
+  }
+}
+
+/** Docker's gateway is the network's own only where the network is routed through it. */
+function subnetOf(data: IpamData, routed: boolean): Subnet {
+  const gateway = routed && data.Gateway !== '' ? hostIpField(data.Gateway, 'Gateway') : ''
+  return { prefix: prefixField(data.Pool, 'Pool'), ranges: [], gateway: gateway === '' ? '' : canonicalIp(gateway), excluded: [], auxiliary: {} }
+}

@@ -1,0 +1,108 @@
+/** What `docker network create -o` and `-p` say. Option values are always strings; an unknown one is refused, not ignored. */
+import type { PortMapping } from '@heddle/contract'
+import { checkNetworkName, HeddleError, invalid } from '@heddle/core'
+import { z } from 'zod'
+import { ipField } from '../fields.ts'
+import { gatewayModes } from '../flows/definition.ts'
+import { portMap } from './bodies.ts'
+
+const generic = 'com.docker.network.generic'
+const internalLabel = 'com.docker.network.internal'
+const mtuLabel = 'com.docker.network.driver.mtu'
+const portMapLabel = 'com.docker.network.portmap'
+const ifnameLabel = 'com.docker.network.endpoint.ifname'
+const engineOption = /^com\.docker\.network\./
+
+const networkOptions = {
+  network: 'name of the Heddle network to join or create',
+  kind: 'overlay (default) or bridge',
+  mtu: 'bytes',
+  vni: '4096 to 16777215',
+  gateway: Object.keys(gatewayModes).join(', '),
+} as const
+
+export interface NetworkOptions {
+  /** Empty: a network of this Docker network's own. */
+  readonly network: string
+  readonly kind: string
+  readonly mtu: number
+  readonly vni: number
+  readonly gateway: string
+  readonly internal: boolean
+}
+
+export interface PortRange extends PortMapping {
+  /** Docker may choose any host port from `hostPort` to this one. */
+  readonly hostPortEnd: number
+}
+
+/** Options of CreateNetwork and GwAllocCheck. Fails with invalid-argument, listing what there is. */
+export function parseNetworkOptions(options: Readonly<Record<string, unknown>>): NetworkOptions {
+  const given = z.record(z.string(), z.string()).nullish().safeParse(options[generic])
+  if (!given.success) throw invalid(generic, 'the driver options are not strings', 'give options as -o key=value')
+  const values: Record<string, string> = {}
+  for (const [key, value] of Object.entries(given.data ?? {})) {
+    if (key === mtuLabel) values['mtu'] ??= value
+    else if (Object.hasOwn(networkOptions, key)) values[key] = value
+    else if (!engineOption.test(key)) throw unknownOption('-o', key, networkOptions)
+  }
+  for (const [key, value] of Object.entries(values)) {
+    if (value === '') throw invalid(key, `driver option ${key} has no value`, `write -o ${key}=VALUE (${networkOptions[key as keyof typeof networkOptions]})`)
+  }
+  return {
+    network: values['network'] === undefined ? '' : checkNetworkName(values['network'], 'network'),
+    kind: values['kind'] ?? '',
+    mtu: numberOption('mtu', values['mtu']),
+    vni: numberOption('vni', values['vni']),
+    gateway: values['gateway'] ?? '',
+    internal: options[internalLabel] === true,
+  }
+}
+
+/** `--ipam-opt`: the network whose pools are meant; empty for none. */
+export function parseIpamOptions(options: Readonly<Record<string, string>>): string {
+  for (const key of Object.keys(options)) {
+    if (key !== 'network' && !engineOption.test(key)) throw unknownOption('--ipam-opt', key, { network: networkOptions.network })
+  }
+  return options['network'] === undefined ? '' : checkNetworkName(options['network'], 'network')
+}
+
+/** Published ports; the doubles that `-p` makes for IPv4 and IPv6 are one. */
+export function parsePorts(options: Readonly<Record<string, unknown>>): PortRange[] {
+  const parsed = portMap.safeParse(options[portMapLabel])
+  if (!parsed.success) throw invalid(portMapLabel, `the port map is malformed: ${parsed.error.issues[0]?.message ?? ''}`)
+  const ports = new Map<string, PortRange>()
+  for (const { Proto, Port, HostIP, HostPort, HostPortEnd } of parsed.data) {
+    const protocol = protocols.get(Proto)
+    if (protocol === undefined) throw invalid(portMapLabel, `IP protocol ${Proto} cannot be published`, 'use tcp, udp or sctp')
+    const hostAddress = HostIP === '' || HostIP === '0.0.0.0' || HostIP === '::' ? '' : ipField(HostIP, 'HostIP')
+    const hostPort = HostPort ?? 0
+    const port = { protocol, hostAddress, hostPort, containerPort: Port, hostPortEnd: Math.max(hostPort, HostPortEnd ?? 0) }
+    ports.set(JSON.stringify(port), port)
+  }
+  return [...ports.values()]
+}
+
+/** The interface name a user asked for, empty for none. Engines after 29.7 honour it. */
+export function parseIfname(options: Readonly<Record<string, unknown>>): string {
+  const name = options[ifnameLabel]
+  return typeof name === 'string' ? name : ''
+}
+
+/** IANA protocol numbers. */
+const protocols: ReadonlyMap<number, string> = new Map([
+  [6, 'tcp'],
+  [17, 'udp'],
+  [132, 'sctp'],
+])
+
+function numberOption(key: string, value: string | undefined): number {
+  if (value === undefined) return 0
+  if (!/^[1-9][0-9]{0,8}$/.test(value)) throw invalid(key, `driver option ${key}=${JSON.stringify(value.slice(0, 40))} is not a number`, `write -o ${key}=NUMBER`)
+  return Number(value)
+}
+
+function unknownOption(flag: string, key: string, known: Readonly<Record<string, string>>): HeddleError {
+  const list = Object.entries(known).map(([name, what]) => `${name} (${what})`)
+  return invalid(key.slice(0, 80), `option ${flag} ${JSON.stringify(key.slice(0, 80))} is not known`, `the options are: ${list.join(', ')}`)
+}

@@ -1,0 +1,2 @@
+import { benchIpamClaims } from './bench/ipam-claims.ts'
+console.log(await benchIpamClaims())
