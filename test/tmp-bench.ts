@@ -1,2 +1,3 @@
 import { benchIpamClaims } from './bench/ipam-claims.ts'
+
 console.log(await benchIpamClaims())

@@ -78,14 +78,23 @@ interface Samples {
 }
 
 /** Both plugins in alternating blocks over all namespaces, each attachment made and removed. */
-async function alternate(timer: ExecTimer, plugins: readonly Plugin[], namespaces: readonly string[], parallel: number, blocks: number, repeat = 1): Promise<Samples> {
+async function alternate(
+  timer: ExecTimer,
+  plugins: readonly Plugin[],
+  namespaces: readonly string[],
+  parallel: number,
+  blocks: number,
+  repeat = 1,
+): Promise<Samples> {
   const samples: Samples = { add: {}, del: {}, addPerSecond: {}, delPerSecond: {} }
   const size = namespaces.length / blocks
   for (let round = 0; round < repeat; round++) {
     for (const command of ['ADD', 'DEL'] as const) {
       for (let block = 0; block < blocks; block++) {
         for (const plugin of plugins) {
-          const jobs = namespaces.slice(block * size, (block + 1) * size).map((netns, index) => job(plugin, command, netns, `${plugin.name}-${round}-${block * size + index}`))
+          const jobs = namespaces
+            .slice(block * size, (block + 1) * size)
+            .map((netns, index) => job(plugin, command, netns, `${plugin.name}-${round}-${block * size + index}`))
           const timing = await timer(jobs, parallel)
           const [each, rate] = command === 'ADD' ? [samples.add, samples.addPerSecond] : [samples.del, samples.delPerSecond]
           each[plugin.name] = [...(each[plugin.name] ?? []), ...timing.perJobMs]
@@ -104,12 +113,23 @@ function job(plugin: Plugin, command: string, netns: string, id: string): Job {
     id,
     executable: plugin.executable,
     stdin: plugin.stdin,
-    env: { CNI_COMMAND: command, CNI_CONTAINERID: id, CNI_NETNS: netns, CNI_IFNAME: ifname, CNI_PATH: '/usr/lib/cni', PATH: '/usr/sbin:/usr/bin:/sbin:/bin', ...plugin.env },
+    env: {
+      CNI_COMMAND: command,
+      CNI_CONTAINERID: id,
+      CNI_NETNS: netns,
+      CNI_IFNAME: ifname,
+      CNI_PATH: '/usr/lib/cni',
+      PATH: '/usr/sbin:/usr/bin:/sbin:/bin',
+      ...plugin.env,
+    },
   }
 }
 
 function figures(one: Samples, many: Samples): Figure[] {
-  const p50 = (values: Record<string, number[]>, skip: number) => ({ ours: median((values['ours'] ?? []).slice(skip)), rival: median((values['rival'] ?? []).slice(skip)) })
+  const p50 = (values: Record<string, number[]>, skip: number) => ({
+    ours: median((values['ours'] ?? []).slice(skip)),
+    rival: median((values['rival'] ?? []).slice(skip)),
+  })
   return [
     figure({ id: 'cni-add', what: 'CNI ADD, whole process, p50', unit: 'ms', ...p50(one.add, warmUp), rivalName }),
     figure({ id: 'cni-del', what: 'CNI DEL, whole process, p50', unit: 'ms', ...p50(one.del, warmUp), rivalName }),

@@ -25,9 +25,13 @@ export function buildExecTimer(dir: string, netns: string): ExecTimer {
   return async (jobs, parallel) => {
     const child = spawn('nsenter', [`--net=${netns}`, binary, String(parallel)], { stdio: ['pipe', 'pipe', 'inherit'] })
     child.stdin.end(jobs.map((job) => [job.id, job.executable, job.stdin, ...Object.entries(job.env).map((pair) => pair.join('='))].join('\t')).join('\n'))
-    const lines = (await text(child.stdout)).trim().split('\n').map((line) => line.split('\t'))
+    const lines = (await text(child.stdout))
+      .trim()
+      .split('\n')
+      .map((line) => line.split('\t'))
     const failed = lines.filter(([, code]) => code !== '0')
-    if (failed.length > 0 || lines.length !== jobs.length + 1) throw new Error(`${failed.length} of ${jobs.length} plugin calls failed, the first: ${failed[0]?.join(' ') ?? 'none answered'}`)
+    if (failed.length > 0 || lines.length !== jobs.length + 1)
+      throw new Error(`${failed.length} of ${jobs.length} plugin calls failed, the first: ${failed[0]?.join(' ') ?? 'none answered'}`)
     const microseconds = lines.map(([, , value]) => Number(value))
     return { perJobMs: microseconds.slice(0, -1).map((value) => value / 1000), totalMs: (microseconds.at(-1) ?? 0) / 1000 }
   }

@@ -58,11 +58,28 @@ export function table(figures: readonly Figure[]): string {
     const bar = bars[measured.id]
     const wanted = bar === undefined ? '' : `${bar.is === 'ratio' ? 'ratio' : measured.unit} ${bar.at === 'most' ? '<=' : '>='} ${bar.value}`
     const verdict = meetsBar(measured)
-    return [measured.id, measured.what, `${measured.ours}`, `${measured.rival}`, measured.unit, `${measured.ratio}`, wanted, verdict === undefined ? '' : verdict ? 'yes' : 'NO', measured.rivalName]
+    return [
+      measured.id,
+      measured.what,
+      `${measured.ours}`,
+      `${measured.rival}`,
+      measured.unit,
+      `${measured.ratio}`,
+      wanted,
+      verdict === undefined ? '' : verdict ? 'yes' : 'NO',
+      measured.rivalName,
+    ]
   })
   const cells = [['id', 'what', 'ours', 'rival', 'unit', 'ratio', 'bar', 'met', 'rival is'], ...rows]
   const widths = cells[0]?.map((_, column) => Math.max(...cells.map((row) => (row[column] ?? '').length))) ?? []
-  return cells.map((row) => row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ').trimEnd()).join('\n')
+  return cells
+    .map((row) =>
+      row
+        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+        .join('  ')
+        .trimEnd(),
+    )
+    .join('\n')
 }
 
 function round(value: number): number {

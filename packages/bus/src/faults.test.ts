@@ -36,7 +36,8 @@ test('a listener that throws or rejects keeps its subscription', async (t) => {
   listener.subscribe('heddle.v1.event.test', ipam.definition.methods.allocate.requestType, (message) => {
     heard.push(message.owner)
     if (message.owner === 'a') throw new Error('no')
-    if (message.owner === 'b') return Promise.reject(new Error('no')) as unknown as void
+    if (message.owner === 'b') return Promise.reject(new Error('no')) as unknown as undefined
+    return undefined
   })
   await within(5_000, (call) => listener.flush(call))
   const { requestType } = ipam.definition.methods.allocate
@@ -116,6 +117,7 @@ test('NATS killed in mid-request: a retryable failure before the deadline; after
   const { nats, bus } = await onNats(t)
   const server = await bus()
   const entered = Promise.withResolvers<void>()
+  let done = false
   let calls = 0
   await server.serve(
     ipam,
@@ -124,7 +126,8 @@ test('NATS killed in mid-request: a retryable failure before the deadline; after
         calls++
         if (request.owner !== 'stuck') return echo(request)
         entered.resolve()
-        return new Promise<never>(() => {})
+        await until(() => done, 'the test ended', 60_000)
+        return {}
       },
       listPools: async () => ({ pools: [{ claimed: 7n }] }),
     }),
@@ -162,7 +165,7 @@ test('NATS killed in mid-request: a retryable failure before the deadline; after
   await within(5_000, (call) => user.flush(call))
   server.publish('heddle.v1.event.test', requestType, requestType.fromPartial({ owner: 'x' }))
   await until(() => heard.length === 1, 'the subscription survived')
-  t.pass()
+  done = true
 })
 
 test('a responder killed in mid-request: a method without side effects is asked again elsewhere', async (t) => {
@@ -189,14 +192,16 @@ test('a responder killed in mid-request: a method without side effects is asked 
 
 test('a call that is cancelled ends at once, whatever the other side does', async (t) => {
   const { bus } = await onNats(t)
+  let done = false
   const server = await bus()
   const entered = Promise.withResolvers<void>()
   await server.serve(
     ipam,
     handlersOf(ipam, {
-      allocate: () => {
+      allocate: async () => {
         entered.resolve()
-        return new Promise<never>(() => {})
+        await until(() => done, 'the test ended')
+        return {}
       },
     }),
   )
@@ -206,6 +211,7 @@ test('a call that is cancelled ends at once, whatever the other side does', asyn
   await entered.promise
   caller.abort()
   t.is((await outcome).code, 'cancelled')
+  done = true
 })
 
 test('a bus waits for a server that is not there yet', async (t) => {

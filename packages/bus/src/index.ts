@@ -1,5 +1,4 @@
 /** The bus: contract services over NATS (`connectBus`), or inside a test (`MemoryBus`), behind one port and one onion of interceptors. */
-export type { BusLogger } from './bus.ts'
 export { MemoryBus, type MemoryBusOptions, MemoryHub } from './memory.ts'
 export { type BusOptions, connectBus } from './nats.adapter.ts'
 export * from './types.ts'

@@ -1,7 +1,7 @@
 /** The kernel port on the netlink thread: each method is one request; its time on the thread becomes a span of the call. */
-import { statfsSync, statSync } from 'node:fs'
 import { type Call, raceCall, recordSpan, remainingMs } from '@heddle/core'
 import { namespaceText, toKernelError } from './errors.ts'
+import { namespaceInode } from './nsfs.ts'
 import { probeKernel } from './probe.ts'
 import type { Request } from './protocol.ts'
 import { recordStepSpans } from './spans.ts'
@@ -92,17 +92,6 @@ export function openKernel(options: KernelOptions = {}): Kernel {
   }
 
   return kernel
-}
-
-/** linux/magic.h */
-const NSFS_MAGIC = 0x6e736673
-
-function namespaceInode(path: string): bigint | undefined {
-  try {
-    return statfsSync(path).type === NSFS_MAGIC ? statSync(path, { bigint: true }).ino : undefined
-  } catch {
-    return undefined
-  }
 }
 
 const spanName: Readonly<Record<Request['kind'], string>> = {

@@ -82,7 +82,7 @@ test('values that no request can be built from are refused with their field', (t
       ['destination', { op: 'route.replace', ns, name: 'br0', destination: '10.0.0.0/33' }],
       ['gateway', { op: 'route.replace', ns, name: 'br0', destination: '10.0.0.0/8', gateway: 'fd00::1' }],
       ['local', { op: 'vxlan.add', ns, socketNs: ns, name: 'x', vni: 1, local: 'here', port: 1 }],
-      ['op', { op: 'no.such' } as never],
+      ['op', { op: 'no.such', ns } as never],
     ]
     for (const [field, step] of wrong) t.like(await t.throwsAsync(kernel.run([step], call)), { code: 'invalid-argument', field }, JSON.stringify(step))
     t.deepEqual(

@@ -1,6 +1,17 @@
 /** Addresses, prefixes and MACs given by people: canonical text, or invalid-argument with the field at fault. */
 import { type ErrorCode, HeddleError } from '@heddle/core'
-import { AddressError, canonicalIp, canonicalMac, formatIp, formatPrefix, isInterfaceMac, parseAddressPrefix, parseIp, parseMac, parsePrefix } from '@heddle/net'
+import {
+  AddressError,
+  canonicalIp,
+  canonicalMac,
+  formatIp,
+  formatPrefix,
+  isInterfaceMac,
+  parseAddressPrefix,
+  parseIp,
+  parseMac,
+  parsePrefix,
+} from '@heddle/net'
 
 export function ipField(text: string, field: string): string {
   return checked(field, () => canonicalIp(text))

@@ -1,1 +1,3 @@
-export {}
+/** The gateway service. */
+export { type GatewayConfig, gatewayConfig } from './config.ts'
+export { type GatewayParts, gatewayService } from './main.ts'

@@ -1,5 +1,5 @@
 import { Endpoint, Network } from '@heddle/contract'
-import { type Call, HeddleError, randomId, withCall } from '@heddle/core'
+import { type Call, HeddleError, randomId, sleep, withCall } from '@heddle/core'
 import { connectStore, MemoryStore, type Store } from '@heddle/store'
 import { startEtcd } from '@heddle/testkit'
 import test, { type ExecutionContext } from 'ava'
@@ -167,7 +167,7 @@ behaves('a fenced claim is never recorded, a newer one is', async (t, one, two, 
   t.deepEqual(await one.fence([{ owner: asked.id, claimRevision: 11n }], call), [], 'what is recorded cannot be fenced')
   await two.putEndpoint({ ...asked, state: 'wired' }, 0n, call)
   await refused(t, 'claim-fenced', two.putEndpoint({ ...asked, state: 'wired', addresses: ['10.1.0.6/16'] }, 10n, call))
-  t.is((await one.endpoints({ ...any, id: put.id }, call))[0]?.state, 'wired')
+  t.is((await two.endpoints({ ...any, id: put.id }, call))[0]?.state, 'wired')
 })
 
 behaves('fencing races recording: exactly one of the two wins, whoever it is', async (t, one, two, call) => {
@@ -177,16 +177,19 @@ behaves('fencing races recording: exactly one of the two wins, whoever it is', a
       const asked = endpoint(made.id)
       // Often on the same replica, so that both travel in one etcd request.
       const [first, second] = index % 4 === 0 ? [one, two] : [one, one]
-      const record = () =>
-        first.putEndpoint(asked, 5n, call).then(
+      const record = async () => {
+        // Fencing begins with a lease, so the recording is held back by about as long.
+        await sleep(call.clock, index % 8, call.signal)
+        return first.putEndpoint(asked, 5n, call).then(
           () => true,
           (error: unknown) => {
             if (HeddleError.is(error) && error.code === 'claim-fenced') return false
             throw error
           },
         )
+      }
       const bar = async () => (await second.fence([{ owner: asked.id, claimRevision: 5n }], call)).length === 1
-      const [recorded, fenced] = index % 2 === 0 ? await Promise.all([record(), bar()]) : (await Promise.all([bar(), record()])).toReversed()
+      const [recorded, fenced] = await Promise.all([record(), bar()])
       return `${recorded ? 'recorded' : ''}${fenced ? 'fenced' : ''}`
     }),
   )
@@ -222,6 +225,25 @@ behaves('deleting a network races recording endpoints and binding aliases: a net
     t.is(record === undefined, !outcomes.includes('network-in-use') || outcomes[1] === 'done' || outcomes[3] === 'done', outcomes.join())
   }
   t.true(seen.has('done'))
+})
+
+behaves('nothing can be added to a network between the look that finds it empty and its deletion', async (t, one, two, call, store) => {
+  const { network: made } = await two.createNetwork(network(), call)
+  await one.networkById(made.id, call)
+  const outcomes: Promise<string>[] = []
+  const commit = store.commit.bind(store)
+  store.commit = async (transaction, within) => {
+    const deletes = transaction.write.some((write) => 'delete' in write && write.delete.endsWith(`/network/${made.id}`))
+    if (deletes && outcomes.length === 0) {
+      const code = (error: unknown) => HeddleError.from(error).code
+      outcomes.push(two.putEndpoint(endpoint(made.id), 1n, call).then(() => 'recorded', code))
+      outcomes.push(two.bindAlias(`docker:h2:${made.id}`, made.id, call).then(() => 'bound', code))
+      await sleep(call.clock, 100, call.signal)
+    }
+    return commit(transaction, within)
+  }
+  t.is((await one.deleteNetwork(made.id, call))?.id, made.id)
+  t.deepEqual(await Promise.all(outcomes), ['network-unknown', 'network-unknown'])
 })
 
 behaves('one MAC in one network is recorded once, however many ask', async (t, one, two, call) => {

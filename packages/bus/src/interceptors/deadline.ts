@@ -2,7 +2,7 @@
  * The caller's remaining budget travels with the request, and bounds the responder's work. A request that waited out its
  * budget (in a queue, in a stalled process) is dropped: nobody waits for the answer.
  */
-import { HeddleError, remainingMs, withCall } from '@heddle/core'
+import { HeddleError, raceCall, remainingMs, withCall } from '@heddle/core'
 import type { Interceptor } from './onion.ts'
 
 export const deadlineClient: Interceptor = async (exchange, call, next) => {
@@ -16,7 +16,8 @@ export const deadlineClient: Interceptor = async (exchange, call, next) => {
 export const deadlineServer: Interceptor = async (exchange, call, next) => {
   const timeoutMs = remainingMs(call)
   if (timeoutMs === 0) throw overdue(exchange.subject)
-  return withCall({ timeoutMs, key: call.key, context: call.context, clock: call.clock }, next)
+  // A handler deaf to its signal must not hold its place, or the stopping of the process, for longer than anybody waits for it.
+  return withCall({ timeoutMs, key: call.key, context: call.context, clock: call.clock }, (bounded) => raceCall(next(bounded), bounded))
 }
 
 function overdue(subject: string): HeddleError {

@@ -23,12 +23,16 @@ async function deliver(call: Call, next: Next, repeatable: boolean): Promise<unk
       if (!(error instanceof Undelivered) || (error.arrived === 'maybe' && !repeatable)) throw error
       // Full jitter (a fleet that lost its responder must not come back in step), but never no wait at all.
       const delayMs = 1 + Math.random() * Math.min(maxDelayMs, firstDelayMs * 2 ** attempt)
-      if (delayMs >= remainingMs(call)) throw error
-      await sleep(call.clock, delayMs, call.signal).catch((reason: unknown) => {
-        throw HeddleError.is(reason) && reason.code === 'deadline-exceeded' ? error : reason
-      })
+      await sleep(call.clock, Math.min(delayMs, remainingMs(call)), call.signal).catch(() => {})
+      // Out of time: that nobody could be reached says more than that it took too long.
+      if (remainingMs(call) < 1 || isOverdue(call)) throw error
+      call.signal.throwIfAborted()
     }
   }
+}
+
+function isOverdue({ signal }: Call): boolean {
+  return signal.aborted && HeddleError.is(signal.reason) && signal.reason.code === 'deadline-exceeded'
 }
 
 /** Several deliveries side by side, each later than the one before; what is still open when one ends is given up. */

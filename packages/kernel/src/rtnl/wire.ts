@@ -53,17 +53,20 @@ export class MessageWriter {
   }
 
   u8(value: number): this {
-    this.#view.setUint8(this.#room(1), value)
+    const at = this.#room(1)
+    this.#view.setUint8(at, value)
     return this
   }
 
   u16(value: number): this {
-    this.#view.setUint16(this.#room(2), value, littleEndian)
+    const at = this.#room(2)
+    this.#view.setUint16(at, value, littleEndian)
     return this
   }
 
   u32(value: number): this {
-    this.#view.setUint32(this.#room(4), value, littleEndian)
+    const at = this.#room(4)
+    this.#view.setUint32(at, value, littleEndian)
     return this
   }
 
@@ -87,18 +90,13 @@ export class MessageWriter {
 
   attributeU16be(type: number, value: number): this {
     this.u16(6).u16(type)
-    this.#view.setUint16(this.#room(2), value, false)
+    const at = this.#room(2)
+    this.#view.setUint16(at, value, false)
     return this.#pad()
   }
 
   attributeU32(type: number, value: number): this {
     return this.u16(8).u16(type).u32(value)
-  }
-
-  attributeU32be(type: number, value: number): this {
-    this.u16(8).u16(type)
-    this.#view.setUint32(this.#room(4), value, false)
-    return this
   }
 
   /** NUL-terminated, as the kernel's NLA_NUL_STRING wants it. */
@@ -120,6 +118,7 @@ export class MessageWriter {
     return missing > 0 ? this.zero(missing) : this
   }
 
+  /** Where `count` more bytes go. May replace the buffer and the view. */
   #room(count: number): number {
     const at = this.#length
     if (at + count > this.#bytes.length) {

@@ -33,6 +33,7 @@ export const EINTR = 4
 const CLONE_NEWNET = 0x40000000
 const SOCK_RAW_CLOEXEC = 3 | 0o2000000
 const SIOCGIFINDEX = 0x8933
+const NS_GET_NSTYPE = 0xb703
 const MS_BIND = 4096
 const MNT_DETACH = 2
 const MSG_DONTWAIT = 0x40
@@ -130,6 +131,11 @@ export function eventfd(): number {
 
 export function drainEventfd(fd: number): void {
   readCall(fd, eventCount, 8)
+}
+
+/** Whether a descriptor is that of a network namespace (ioctl_nsfs(2)). */
+export function isNetworkNamespace(fd: number): boolean {
+  return ioctlCall(fd, NS_GET_NSTYPE, null) === CLONE_NEWNET
 }
 
 export function enterNamespace(fd: number): void {

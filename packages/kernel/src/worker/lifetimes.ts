@@ -1,18 +1,17 @@
 /** Makes and ends namespaces that have a name: an nsfs file bound to a path, as iproute2 does it. */
-import { closeSync, mkdirSync, openSync, rmSync, statfsSync, statSync } from 'node:fs'
+import { closeSync, mkdirSync, openSync, rmSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
+import { isNamespaceFile } from '../nsfs.ts'
 import { SystemCallFailure } from './failures.ts'
 import * as libc from './libc.ts'
 import type { Namespaces } from './namespaces.ts'
 import type { Watches } from './watches.ts'
 
-const NSFS_MAGIC = 0x6e736673
-
 /** False when a live namespace was there. A file left without its namespace is used again. */
 export function createNamespace(namespaces: Namespaces, path: string): boolean {
   mkdirSync(dirname(path), { recursive: true, mode: 0o755 })
+  if (isNamespaceFile(path)) return false
   closeSync(openSync(path, 'a', 0o444))
-  if (statfsSync(path).type === NSFS_MAGIC) return false
   namespaces.make(() => libc.bindMount('/proc/thread-self/ns/net', path))
   return true
 }

@@ -3,16 +3,13 @@
  * anything else runs, and a thread that cannot leave ends the process. A resident namespace keeps its socket open;
  * others are opened for one request, because an open socket keeps a namespace (and its links) alive.
  */
-import { closeSync, fstatSync, openSync, statfsSync, statSync } from 'node:fs'
+import { closeSync, fstatSync, openSync, statSync } from 'node:fs'
 import { NETLINK_ROUTE } from '../rtnl/constants.ts'
 import type { Namespace } from '../types.ts'
 import { openPacketSocket } from './announce.ts'
-import { NamespaceGone, type SystemCallFailure } from './failures.ts'
+import { NamespaceGone } from './failures.ts'
 import * as libc from './libc.ts'
 import { NetlinkSocket } from './netlink-socket.ts'
-
-/** linux/magic.h */
-const NSFS_MAGIC = 0x6e736673
 
 /** An open namespace. */
 export class Netns {
@@ -50,11 +47,7 @@ export class Netns {
   inside<T>(body: () => T): T {
     const home = this.#home
     if (home === undefined) return body()
-    try {
-      libc.enterNamespace(this.fd)
-    } catch (error) {
-      throw new NamespaceGone(this.path, `${this.path} is not a network namespace (${(error as SystemCallFailure).errno})`)
-    }
+    libc.enterNamespace(this.fd)
     try {
       return body()
     } finally {
@@ -113,9 +106,9 @@ export class Namespaces {
     } catch (error) {
       throw new NamespaceGone(path, `${path} cannot be opened (${(error as NodeJS.ErrnoException).code})`)
     }
-    if (statfsSync(`/proc/self/fd/${fd}`).type !== NSFS_MAGIC) {
+    if (!libc.isNetworkNamespace(fd)) {
       closeSync(fd)
-      throw new NamespaceGone(path, `${path} is no namespace any more: only the file is left`)
+      throw new NamespaceGone(path, `${path} is no network namespace: it has ended and only the file is left, or it is another file`)
     }
     return new Netns(path, fd, fstatSync(fd, { bigint: true }).ino, this.#home.fd)
   }

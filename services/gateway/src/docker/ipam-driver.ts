@@ -4,7 +4,7 @@
  */
 import type { Network, Pool } from '@heddle/contract'
 import { type Call, HeddleError, invalid, randomId, undoCall, withCall } from '@heddle/core'
-import { type Family, formatIp, lastOf, parsePrefix, firstOf } from '@heddle/net'
+import { type Family, firstOf, formatIp, lastOf, parsePrefix } from '@heddle/net'
 import { hostIpField, prefixField } from '../fields.ts'
 import { createDefaultPool } from '../flows/default-pools.ts'
 import { orUnknown } from '../flows/directory.ts'
@@ -26,7 +26,14 @@ export function ipamRoutes(parts: FlowParts): [string, Route][] {
   return [
     ['IpamDriver.GetCapabilities', constant({ RequiresMACAddress: false, RequiresRequestReplay: false })],
     ['IpamDriver.GetDefaultAddressSpaces', constant({ LocalDefaultAddressSpace: addressSpace, GlobalDefaultAddressSpace: addressSpace })],
-    ['IpamDriver.RequestPool', route(bodies.requestPool, (body, call) => driver.requestPool(body, call), (body) => traceOf(`pool:${body.Pool}`, { 'heddle.pool': body.Pool }))],
+    [
+      'IpamDriver.RequestPool',
+      route(
+        bodies.requestPool,
+        (body, call) => driver.requestPool(body, call),
+        (body) => traceOf(`pool:${body.Pool}`, { 'heddle.pool': body.Pool }),
+      ),
+    ],
     ['IpamDriver.ReleasePool', route(bodies.pool, (body, call) => driver.releasePool(body, call), poolTrace)],
     ['IpamDriver.RequestAddress', route(bodies.requestAddress, (body, call) => driver.requestAddress(body, call), poolTrace)],
     ['IpamDriver.ReleaseAddress', route(bodies.releaseAddress, (body, call) => driver.releaseAddress(body, call), poolTrace)],
@@ -50,11 +57,17 @@ class IpamDriver {
     if (network !== undefined) return answer(await this.#joined(network, prefix, family, body.SubPool, call))
     const space = name || `docker-${cluster.host}`
     if (prefix === '') return answer(await createDefaultPool(cluster, { space, family, provisionalHost: cluster.host }, call))
-    const { pool, created } = await cluster.ipam.createPool({ pool: { space, prefix, ranges: rangesOf(body.SubPool, prefix), provisionalHost: cluster.host } }, call)
+    const { pool, created } = await cluster.ipam.createPool(
+      { pool: { space, prefix, ranges: rangesOf(body.SubPool, prefix), provisionalHost: cluster.host } },
+      call,
+    )
     if (pool === undefined) throw new HeddleError('internal', 'ipam answered no pool')
     // Two networks may not share the pool of one host; a repeated request finds its own, still provisional.
     if (!created && name === '' && pool.provisionalHost !== cluster.host) {
-      throw new HeddleError('pool-overlaps', `subnet ${prefix} belongs to another Docker network of this host`, { field: 'Pool', remedy: 'choose another --subnet' })
+      throw new HeddleError('pool-overlaps', `subnet ${prefix} belongs to another Docker network of this host`, {
+        field: 'Pool',
+        remedy: 'choose another --subnet',
+      })
     }
     return answer(pool)
   }
@@ -64,7 +77,8 @@ class IpamDriver {
     try {
       await this.#briefly(call, (inner) => deleteOrphanPool(this.#parts, PoolID, inner))
     } catch (error) {
-      if (HeddleError.from(error).code !== 'invalid-argument') later(this.#parts, `release pool ${PoolID}`, (inner) => deleteOrphanPool(this.#parts, PoolID, inner))
+      if (HeddleError.from(error).code !== 'invalid-argument')
+        later(this.#parts, `release pool ${PoolID}`, (inner) => deleteOrphanPool(this.#parts, PoolID, inner))
     }
     return {}
   }
@@ -97,7 +111,10 @@ class IpamDriver {
       const address = hostIpField(body.Address, 'Address')
       await this.#briefly(call, (inner) => ipam.release({ poolId: body.PoolID, address, host }, inner))
     } catch (error) {
-      this.#parts.logger.info({ pool: body.PoolID, address: body.Address, failure: HeddleError.from(error).message }, 'address not released now; the sweep does it')
+      this.#parts.logger.info(
+        { pool: body.PoolID, address: body.Address, failure: HeddleError.from(error).message },
+        'address not released now; the sweep does it',
+      )
     }
     return {}
   }
@@ -106,10 +123,15 @@ class IpamDriver {
     const ref = network.pools.find((pool) => (prefix === '' ? familyOf(pool.prefix) === family : pool.prefix === prefix))
     if (ref === undefined) {
       const has = network.pools.map((pool) => pool.prefix).join(', ') || 'no pools'
-      throw invalid('Pool', `network ${network.name} has ${has}${prefix === '' ? ` and no IPv${family}` : `, not ${prefix}`}`, 'leave --subnet out, or name one of its pools')
+      throw invalid(
+        'Pool',
+        `network ${network.name} has ${has}${prefix === '' ? ` and no IPv${family}` : `, not ${prefix}`}`,
+        'leave --subnet out, or name one of its pools',
+      )
     }
     const pool = (await this.#parts.cluster.ipam.listPools({ id: ref.poolId }, call)).pools[0]?.pool
-    if (pool === undefined) throw new HeddleError('pool-unknown', `pool ${ref.poolId} of network ${network.name} is gone`, { remedy: 'delete the network and create it again' })
+    if (pool === undefined)
+      throw new HeddleError('pool-unknown', `pool ${ref.poolId} of network ${network.name} is gone`, { remedy: 'delete the network and create it again' })
     if (subPool !== '' && JSON.stringify(rangesOf(subPool, pool.prefix)) !== JSON.stringify(pool.ranges)) {
       throw invalid('SubPool', `network ${network.name} has another address range`, 'leave --ip-range out to join it')
     }

@@ -7,7 +7,7 @@ import { detach } from '../flows/detach.ts'
 import { later } from '../flows/later.ts'
 import type { FlowParts } from '../flows/parts.ts'
 import { familyOf, gatewayFor, highestRevision, poolIdsOf, wantsOf } from '../flows/plan.ts'
-import { together, type Undo, undoing } from '../flows/undo.ts'
+import { together, undoing } from '../flows/undo.ts'
 import type { Body } from './bodies.ts'
 import type { KnownEndpoint, KnownEndpoints } from './known-endpoints.ts'
 import type { DockerNetworks } from './networks.ts'
@@ -40,7 +40,7 @@ export class NetworkDriver {
         const claims = addresses.length > 0 ? await this.#adopt(network, id, addresses, call) : await this.#allocate(network, id, call)
         const endpoint = { ...draft, addresses: claims.map((claim) => `${claim.address}/${claim.prefixLength}`) }
         const known = { endpoint, claimRevision: highestRevision(claims) }
-        await this.#record(network, known, undo, call)
+        await this.#put(network, known, call)
         return { Interface: { ...(asked.MacAddress === '' ? { MacAddress: mac } : {}), ...(addresses.length === 0 ? addressFields(endpoint) : {}) } }
       })
     })
@@ -50,7 +50,10 @@ export class NetworkDriver {
     return this.#parts.endpoints.runAttach(body.EndpointID, call, async () => {
       const [network, found] = await together([this.#networks.find(body.NetworkID, call), this.#known.find(this.#parts, body.EndpointID, call)])
       if (found === undefined) {
-        throw new HeddleError('endpoint-unknown', `endpoint ${body.EndpointID.slice(0, 12)} is not recorded`, { field: 'EndpointID', remedy: 'start the container again' })
+        throw new HeddleError('endpoint-unknown', `endpoint ${body.EndpointID.slice(0, 12)} is not recorded`, {
+          field: 'EndpointID',
+          remedy: 'start the container again',
+        })
       }
       const wired = { ...found, endpoint: { ...found.endpoint, state: 'wired' } }
       const [attached] = await together([
@@ -151,16 +154,6 @@ export class NetworkDriver {
     return allocations.flatMap(({ claim }) => claim ?? [])
   }
 
-  async #record(network: Network, known: KnownEndpoint, undo: Undo, call: Call): Promise<void> {
-    try {
-      await this.#put(network, known, call)
-    } catch (error) {
-      // A repeated call for an endpoint that is in use must not take it away.
-      if (HeddleError.from(error).code === 'claim-fenced' && (await findEndpoint(this.#parts, known.endpoint.id, call)) !== undefined) undo.disarm()
-      throw error
-    }
-  }
-
   async #put(network: Network, known: KnownEndpoint, call: Call): Promise<void> {
     try {
       await this.#parts.cluster.networks.putEndpoint({ endpoint: known.endpoint, claimRevision: known.claimRevision }, call)
@@ -171,8 +164,10 @@ export class NetworkDriver {
     this.#known.learn(known)
   }
 
+  /** A repeated call for an endpoint that is in use must not take it away. */
   async #takeBack(id: string, call: Call): Promise<void> {
     const { ipam, networks, wiring } = this.#parts.cluster
+    if ((await findEndpoint(this.#parts, id, call))?.state === 'wired') return
     this.#known.forget(id)
     await wiring.detach({ endpointId: id }, call)
     await together([networks.deleteEndpoint({ id }, call), ipam.release({ owner: id }, call)])
@@ -186,7 +181,6 @@ function addressFields(endpoint: Endpoint): object {
 
 /** Bare addresses, unlike everywhere else in the protocol. */
 function gatewayFields(network: Network, endpoint: Endpoint): object {
-  const of = (family: 4 | 6) => gatewayFor(network, endpoint.addresses.find((address) => familyOf(address) === family) ?? '')
-  const has = (family: 4 | 6) => endpoint.addresses.some((address) => familyOf(address) === family)
-  return { Gateway: has(4) ? of(4) : '', GatewayIPv6: has(6) ? of(6) : '' }
+  const of = (family: 4 | 6) => endpoint.addresses.filter((address) => familyOf(address) === family).map((address) => gatewayFor(network, address))[0] ?? ''
+  return { Gateway: of(4), GatewayIPv6: of(6) }
 }

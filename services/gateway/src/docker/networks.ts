@@ -151,7 +151,11 @@ export class DockerNetworks {
 
 function checkJoin(network: Network, options: NetworkOptions, data: readonly IpamData[]): void {
   const mismatch = (what: string, has: unknown) =>
-    invalid(what, `network ${network.name} exists and its ${what} is ${String(has) || 'none'}`, `leave -o ${what} out to join it as it is, or choose another name`)
+    invalid(
+      what,
+      `network ${network.name} exists and its ${what} is ${String(has) || 'none'}`,
+      `leave -o ${what} out to join it as it is, or choose another name`,
+    )
   if (options.kind !== '' && options.kind !== network.kind) throw mismatch('kind', network.kind)
   if (options.mtu !== 0 && options.mtu !== network.mtu) throw mismatch('mtu', network.mtu)
   if (options.vni !== 0 && options.vni !== network.vni) throw mismatch('vni', network.vni)
@@ -160,7 +164,11 @@ function checkJoin(network: Network, options: NetworkOptions, data: readonly Ipa
   for (const one of data) {
     const prefix = prefixField(one.Pool, 'Pool')
     if (!network.pools.some((pool) => pool.prefix === prefix)) {
-      throw invalid('Pool', `network ${network.name} has no pool ${prefix}`, `give --ipam-opt network=${network.name} and no --subnet, or one of ${network.pools.map((pool) => pool.prefix).join(', ')}`)
+      throw invalid(
+        'Pool',
+        `network ${network.name} has no pool ${prefix}`,
+        `give --ipam-opt network=${network.name} and no --subnet, or one of ${network.pools.map((pool) => pool.prefix).join(', ')}`,
+      )
     }
   }
 }

@@ -1,6 +1,6 @@
 /** What `docker network create -o` and `-p` say. Option values are always strings; an unknown one is refused, not ignored. */
 import type { PortMapping } from '@heddle/contract'
-import { checkNetworkName, HeddleError, invalid } from '@heddle/core'
+import { checkNetworkName, type HeddleError, invalid } from '@heddle/core'
 import { z } from 'zod'
 import { ipField } from '../fields.ts'
 import { gatewayModes } from '../flows/definition.ts'
@@ -98,7 +98,8 @@ const protocols: ReadonlyMap<number, string> = new Map([
 
 function numberOption(key: string, value: string | undefined): number {
   if (value === undefined) return 0
-  if (!/^[1-9][0-9]{0,8}$/.test(value)) throw invalid(key, `driver option ${key}=${JSON.stringify(value.slice(0, 40))} is not a number`, `write -o ${key}=NUMBER`)
+  if (!/^[1-9][0-9]{0,8}$/.test(value))
+    throw invalid(key, `driver option ${key}=${JSON.stringify(value.slice(0, 40))} is not a number`, `write -o ${key}=NUMBER`)
   return Number(value)
 }
 

@@ -5,7 +5,7 @@
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { HeddleError, invalid, raceCall, withCall } from '@heddle/core'
-import { z } from 'zod'
+import type { z } from 'zod'
 import { listenUnix, pluginCall } from '../door.ts'
 import type { FlowParts } from '../flows/parts.ts'
 import type { Route } from './route.ts'
@@ -87,9 +87,17 @@ export class DockerServer {
   }
 
   #run(method: string, route: Route, body: unknown, signal: AbortSignal): Promise<object> {
-    if (route.trace === undefined) return withCall({ timeoutMs: this.#options.timeoutMs, signal, clock: this.#parts.clock }, (call) => raceCall(route.handle(body, call), call))
+    if (route.trace === undefined)
+      return withCall({ timeoutMs: this.#options.timeoutMs, signal, clock: this.#parts.clock }, (call) => raceCall(route.handle(body, call), call))
     const { attributes, key, traceparent } = route.trace(body)
-    const options = { name: `docker ${method}`, attributes, timeoutMs: this.#options.timeoutMs, key, signal, ...(traceparent === undefined ? {} : { trace: { traceparent } }) }
+    const options = {
+      name: `docker ${method}`,
+      attributes,
+      timeoutMs: this.#options.timeoutMs,
+      key,
+      signal,
+      ...(traceparent === undefined ? {} : { trace: { traceparent } }),
+    }
     return pluginCall(this.#parts, options, (call) => route.handle(body, call))
   }
 }

@@ -10,22 +10,23 @@ export interface CniInstallation {
   readonly network?: string
 }
 
+/** Built into the plugin; another one is written beside it. */
+const defaultCniSocket = '/run/heddle/cni.sock'
+
 /** Answers the paths written. `gatewaySocket` tells where the gateway's sockets are: cni.sock is beside it. */
 export function installCni(options: CniInstallation, gatewaySocket: string): string[] {
   const launcher = options.launcher ?? findLauncher()
   const plugin = join(options.binDir, 'heddle')
   const written = [replace(plugin, (path) => copyFileSync(launcher, path), 0o755)]
+  const socket = join(dirname(gatewaySocket), 'cni.sock')
+  if (socket !== defaultCniSocket) written.push(replace(`${plugin}.conf`, (path) => writeFileSync(path, `${socket}\n`), 0o644))
   if (options.network !== undefined) {
-    const conflist = configuration(checkNetworkName(options.network, '--network'), join(dirname(gatewaySocket), 'cni.sock'))
-    const path = join(options.confDir, `10-heddle-${options.network}.conflist`)
+    const network = checkNetworkName(options.network, '--network')
+    const conflist = { cniVersion: '1.0.0', name: network, plugins: [{ type: 'heddle', capabilities: { portMappings: true } }] }
+    const path = join(options.confDir, `10-heddle-${network}.conflist`)
     written.push(replace(path, (temporary) => writeFileSync(temporary, `${JSON.stringify(conflist, null, 2)}\n`), 0o644))
   }
   return written
-}
-
-function configuration(network: string, socket: string): object {
-  const plugin = { type: 'heddle', network, capabilities: { portMappings: true }, ...(socket === '/run/heddle/cni.sock' ? {} : { socket }) }
-  return { cniVersion: '1.0.0', name: network, plugins: [plugin] }
 }
 
 function replace(path: string, write: (temporary: string) => void, mode: number): string {
@@ -39,7 +40,7 @@ function replace(path: string, write: (temporary: string) => void, mode: number)
 
 /** Beside the bundle of a release, or in the source tree. */
 function findLauncher(): string {
-  const candidates = ['heddle-cni', '../../../../deploy/cni-launcher/heddle-cni'].map((path) => new URL(path, import.meta.url).pathname)
+  const candidates = ['heddle-cni', '../../../../deploy/cni-launcher/heddle'].map((path) => new URL(path, import.meta.url).pathname)
   const found = candidates.find(existsSync)
   if (found === undefined)
     throw new HeddleError('invalid-argument', 'the CNI plugin is not built', {

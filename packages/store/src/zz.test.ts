@@ -1,0 +1,375 @@
+/** The store against a real etcd that is cut off, silent, killed or gone back in time. */
+import { execFile, spawn } from 'node:child_process'
+import { cpSync, rmSync } from 'node:fs'
+import { promisify } from 'node:util'
+import { type Call, HeddleError, withCall } from '@heddle/core'
+import { type FaultProxy, type FaultProxyOptions, type ServerHandle, startEtcd, startFaultProxy } from '@heddle/testkit'
+import test, { type ExecutionContext } from 'ava'
+import pino from 'pino'
+import { connectStore, type Store, type Transaction } from './index.ts'
+
+const logger = pino({ level: 'silent' })
+const run = promisify(execFile)
+
+interface Setup {
+  readonly etcd: ServerHandle
+  readonly proxy: FaultProxy
+  /** Through the proxy. */
+  readonly store: Store
+  /** Past the proxy: what everybody else does and sees. */
+  readonly direct: Store
+}
+
+async function setUp(t: ExecutionContext, onReply?: FaultProxyOptions['onReply']): Promise<Setup> {
+  const etcd = await startEtcd({ progressNotifyMs: 200 })
+  const proxy = await startFaultProxy({ target: etcd.url, ...(onReply && { onReply }) })
+  const store = connectStore({ endpoints: [proxy.url], logger })
+  const direct = connectStore({ endpoints: [etcd.url], logger })
+  t.teardown(async () => {
+    proxy.pass()
+    await Promise.all([store.close(), direct.close()])
+    await proxy.close()
+    await etcd.stop()
+  })
+  await within((call) => store.get('connect', call))
+  return { etcd, proxy, store, direct }
+}
+
+const within = <T>(body: (call: Call) => Promise<T>, timeoutMs = 10_000): Promise<T> => withCall({ timeoutMs }, body)
+const commit = (store: Store, transaction: Partial<Transaction>) => within((call) => store.commit({ when: [], write: [], ...transaction }, call))
+const get = (store: Store, key: string) => within((call) => store.get(key, call))
+const claim = (key: string, owner: string): Transaction => ({ when: [{ key, is: 'absent' }], write: [{ put: key, value: owner }], otherwiseRead: [key] })
+const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
+
+async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
+  for (let tries = 0; !(await condition()) && tries < 2_000; tries++) await pause(5)
+}
+
+test('a claim whose reply was lost is reported as ours', async (t) => {
+  const { proxy, store, direct } = await setUp(t)
+  proxy.swallowReplies()
+  const claiming = commit(store, claim('k', 'us'))
+  await until(async () => (await get(direct, 'k')) !== undefined)
+  proxy.pass()
+  const done = await claiming
+  t.true(done.succeeded)
+  t.is((await get(direct, 'k'))?.modRevision, done.revision)
+})
+
+test('a reply that just never comes, on a connection that looks alive, is given up in time to find out', async (t) => {
+  let swallow = false
+  const { store, direct } = await setUp(t, () => (swallow ? 'swallow' : 'pass'))
+  swallow = true
+  const claiming = commit(store, claim('k', 'us'))
+  await until(async () => (await get(direct, 'k')) !== undefined)
+  swallow = false
+  t.true((await claiming).succeeded)
+})
+
+test('a claim whose reply was lost is reported as ours although somebody has overwritten it since', async (t) => {
+  const { proxy, store, direct } = await setUp(t)
+  proxy.swallowReplies()
+  const claiming = commit(store, claim('k', 'us'))
+  await until(async () => (await get(direct, 'k')) !== undefined)
+  const ours = await get(direct, 'k')
+  await commit(direct, { write: [{ put: 'k', value: 'later' }] })
+  proxy.pass()
+  const done = await claiming
+  t.true(done.succeeded)
+  t.is(ours?.modRevision, done.revision)
+})
+
+test("a claim whose reply was lost is reported as refused when the key is somebody else's, with whose", async (t) => {
+  const { proxy, store, direct } = await setUp(t)
+  proxy.blackHole()
+  const claiming = commit(store, claim('k', 'us'))
+  await commit(direct, claim('k', 'them'))
+  proxy.pass()
+  const done = await claiming
+  t.false(done.succeeded)
+  t.is(done.succeeded || done.found.get('k')?.value, 'them')
+})
+
+test('a lost reply to a write that could happen twice is read back, not repeated', async (t) => {
+  const { proxy, store, direct } = await setUp(t)
+  await commit(direct, { write: [{ put: 'host', value: 'up' }] })
+  const put: Transaction = { when: [{ key: 'host', is: 'present' }], write: [{ put: 'k', value: 'us' }] }
+  proxy.swallowReplies()
+  const writing = commit(store, put)
+  await until(async () => (await get(direct, 'k')) !== undefined)
+  const before = await get(direct, 'k')
+  proxy.pass()
+  t.deepEqual(await writing, { succeeded: true, revision: before?.modRevision as bigint })
+  t.deepEqual(await get(direct, 'k'), before)
+
+  proxy.swallowReplies()
+  const deleted = commit(store, { when: [{ key: 'host', is: 'present' }], write: [{ put: 'k', value: 'us again' }] })
+  const outcome = t.throwsAsync(deleted)
+  await until(async () => (await get(direct, 'k'))?.value === 'us again')
+  await commit(direct, { write: [{ delete: 'k' }] })
+  proxy.pass()
+  const error = await outcome
+  t.true(HeddleError.is(error) && error.code === 'unavailable')
+  t.is(await get(direct, 'k'), undefined)
+})
+
+test('whose a lost deletion was cannot be told, and is not guessed', async (t) => {
+  const { proxy, store, direct } = await setUp(t)
+  const { revision } = await commit(direct, { write: [{ put: 'k', value: 'v' }] })
+  proxy.swallowReplies()
+  const deleting = t.throwsAsync(commit(store, { when: [{ key: 'k', is: 'at', modRevision: revision }], write: [{ delete: 'k' }] }))
+  await until(async () => (await get(direct, 'k')) === undefined)
+  proxy.pass()
+  const error = await deleting
+  t.true(HeddleError.is(error) && error.code === 'unavailable' && error.retryable)
+})
+
+test('a watch cut again and again right after it was created loses no event', async (t) => {
+  // WatchResponse: watch_id (field 2) = 1, created (field 3) = true.
+  const created = Buffer.from([0x10, 0x01, 0x18, 0x01])
+  let cuts = 0
+  const { proxy, store, direct } = await setUp(t, (chunk) => {
+    if (cuts >= 8 || !chunk.includes(created)) return 'pass'
+    cuts++
+    return 'cut-after'
+  })
+  const seen: string[] = []
+  let snapshots = 0
+  const watching = store.watch('w/', { onSnapshot: () => snapshots++, onBatch: ({ puts }) => seen.push(...puts.map(({ key }) => key)) })
+  await watching.ready
+  const written: string[] = []
+  for (let index = 0; cuts < 8 || index < 20; index++) {
+    const key = `w/${String(index).padStart(5, '0')}`
+    await commit(direct, { write: [{ put: key, value: 'v' }] })
+    written.push(key)
+    if (index % 5 === 0) proxy.cut()
+    await pause(5)
+  }
+  await until(() => seen.length >= written.length)
+  t.deepEqual(seen, written)
+  t.is(snapshots, 1)
+})
+
+test('a watch whose place was compacted lists again', async (t) => {
+  const { etcd, proxy, store, direct } = await setUp(t)
+  const snapshots: string[][] = []
+  const epochs = new Set<string>()
+  const seen: string[] = []
+  const watching = store.watch('w/', {
+    onSnapshot: ({ records }, epoch) => {
+      snapshots.push(records.map(({ key }) => key))
+      epochs.add(epoch)
+    },
+    onBatch: ({ puts }) => seen.push(...puts.map(({ key }) => key)),
+  })
+  await watching.ready
+  proxy.refuse()
+  await commit(direct, { write: [{ put: 'w/a', value: '1' }] })
+  const { revision } = await commit(direct, { write: [{ put: 'w/b', value: '1' }] })
+  await run('etcdctl', ['--endpoints', etcd.url, 'compact', String(revision)], { env: { ...process.env, ETCDCTL_API: '3' } })
+  proxy.pass()
+  await until(() => snapshots.length > 1)
+  t.deepEqual(snapshots, [[], ['w/a', 'w/b']])
+  t.is(epochs.size, 1)
+  await commit(direct, { write: [{ put: 'w/c', value: '1' }] })
+  await until(() => seen.length > 0)
+  t.deepEqual(seen, ['w/c'])
+})
+
+test('an idle watch moves on with what etcd says about its progress', async (t) => {
+  const { store, direct } = await setUp(t)
+  const watching = store.watch('w/', { onSnapshot: () => {}, onBatch: () => {} })
+  await watching.ready
+  const { revision } = await commit(direct, { write: [{ put: 'elsewhere', value: '1' }] })
+  await until(() => watching.revision >= revision)
+  t.true(watching.revision >= revision)
+})
+
+test('a backlog too large for one reply arrives as whole revisions', async (t) => {
+  const { proxy, store, direct } = await setUp(t)
+  const revisions: bigint[] = []
+  let count = 0
+  const watching = store.watch('w/', {
+    onSnapshot: () => {},
+    onBatch: ({ revision, puts }) => {
+      revisions.push(revision)
+      count += puts.length
+    },
+  })
+  await watching.ready
+  proxy.refuse()
+  const value = 'x'.repeat(8_000)
+  const put = (index: number) => ({ put: `w/${index}`, value })
+  for (let round = 0; round < 12; round++) await commit(direct, { write: Array.from({ length: 60 }, (_, index) => put(round * 60 + index)) })
+  proxy.pass()
+  await until(() => count >= 720)
+  t.is(count, 720)
+  t.is(revisions.length, 12)
+  t.is(new Set(revisions).size, 12)
+})
+
+test('when etcd goes back to an older history all watchers get a new epoch and a snapshot, also those that began after', async (t) => {
+  const { etcd, proxy, store, direct } = await setUp(t)
+  const histories: { epoch: string; keys: string[] }[][] = [[], []]
+  const follow = (each: Store, index: number) =>
+    each.watch('w/', {
+      onSnapshot: ({ records }, epoch) => histories[index]?.push({ epoch, keys: records.map(({ key }) => key) }),
+      onBatch: () => {},
+    })
+  const watching = follow(store, 0)
+  await watching.ready
+  await commit(store, { write: [{ put: 'w/old', value: '1' }] })
+  await etcd.kill()
+  cpSync(`${etcd.dataDir}/data`, `${etcd.dataDir}/backup`, { recursive: true })
+  await etcd.restart()
+  const lost = await commit(store, { write: [{ put: 'w/lost', value: '1' }] })
+  await until(() => watching.revision >= lost.revision)
+  proxy.refuse()
+  await etcd.kill()
+  rmSync(`${etcd.dataDir}/data`, { recursive: true })
+  cpSync(`${etcd.dataDir}/backup`, `${etcd.dataDir}/data`, { recursive: true })
+  await etcd.restart()
+  // Other writes take the revisions of the lost one before the watcher who knew it is back.
+  for (let index = 0; index < 5; index++) await commit(direct, { write: [{ put: 'elsewhere', value: String(index) }] })
+  await follow(direct, 1).ready
+  t.is(histories[1]?.[0]?.epoch, histories[0]?.[0]?.epoch)
+  proxy.pass()
+  await until(() => histories.every((history) => history.length > 1))
+  const [ours, theirs] = histories.map((history) => history.at(-1))
+  t.deepEqual(ours?.keys, ['w/old'])
+  t.deepEqual(theirs, ours)
+  t.not(ours?.epoch, histories[0]?.[0]?.epoch)
+})
+
+test('every operation on an etcd that swallows everything fails inside its deadline with a retryable error, and works again afterwards', async (t) => {
+  const { proxy, store } = await setUp(t)
+  proxy.blackHole()
+  const operations: ((call: Call) => Promise<unknown>)[] = [
+    (call) => store.get('k', call),
+    (call) => store.list('k', call),
+    (call) => store.commit(claim('k', 'us'), call),
+    (call) => store.lease(5_000, call),
+    (call) => store.grantLease(5_000, call),
+    (call) => store.renewLease(1n, call),
+    (call) => store.revokeLease(1n, call),
+  ]
+  for (const outcome of await Promise.allSettled(operations.map((operation) => within(operation, 600)))) {
+    const error = outcome.status === 'rejected' ? outcome.reason : undefined
+    t.true(HeddleError.is(error) && error.retryable && ['unavailable', 'deadline-exceeded'].includes(error.code), String(error))
+  }
+  proxy.pass()
+  t.true((await commit(store, claim('other', 'us'))).succeeded)
+})
+
+test('a lease that cannot be renewed is lost before etcd gives its records to others', async (t) => {
+  const { proxy, store, direct } = await setUp(t)
+  const lease = await within((call) => store.lease(3_000, call))
+  await commit(store, { write: [{ put: 'live', value: 'us', lease: lease.id }] })
+  await pause(1_500)
+  proxy.swallowReplies()
+  t.false(lease.lost.aborted)
+  while (!lease.lost.aborted) {
+    t.not(await get(direct, 'live'), undefined)
+    await pause(10)
+  }
+  t.true(HeddleError.is(lease.lost.reason) && lease.lost.reason.retryable)
+})
+
+test('a lease that somebody revoked is lost at the next renewal', async (t) => {
+  const { store, direct } = await setUp(t)
+  const lease = await within((call) => store.lease(60_000, call))
+  const short = await within((call) => store.lease(3_000, call))
+  await within((call) => direct.revokeLease(short.id, call))
+  await until(() => short.lost.aborted)
+  t.regex(String(short.lost.reason), /does not know it/)
+  t.false(lease.lost.aborted)
+})
+
+test('what was acknowledged while etcd was killed and restarted is there, and nothing that was refused as foreign is ours', async (t) => {
+  const { etcd, store, direct } = await setUp(t)
+  const acknowledged: string[] = []
+  const refused: string[] = []
+  const failed: unknown[] = []
+  let stop = false
+  const caller = async (worker: number) => {
+    for (let index = 0; !stop; index++) {
+      const key = `k/${worker}/${index}`
+      try {
+        const done = await commit(store, claim(key, key))
+        ;(done.succeeded ? acknowledged : refused).push(key)
+      } catch (error) {
+        failed.push(error)
+      }
+    }
+  }
+  const callers = Array.from({ length: 32 }, (_, worker) => caller(worker))
+  for (let round = 0; round < 3; round++) {
+    await pause(300)
+    await etcd.restart()
+  }
+  await pause(300)
+  stop = true
+  await Promise.all(callers)
+  const { records } = await within((call) => direct.list('k/', call), 30_000)
+  const present = new Set(records.map(({ key }) => key))
+  t.true(acknowledged.length > 1_000)
+  t.deepEqual(
+    acknowledged.filter((key) => !present.has(key)),
+    [],
+  )
+  t.deepEqual(refused, [])
+  for (const error of failed) t.true(HeddleError.is(error) && error.retryable)
+})
+
+test('a listing far above a gRPC message is complete and of one revision although others write', async (t) => {
+  const { store, direct } = await setUp(t)
+  const value = 'x'.repeat(2_000)
+  await Promise.all(
+    Array.from({ length: 100 }, (_, batch) => commit(direct, { write: Array.from({ length: 60 }, (_, index) => ({ put: `big/${batch}/${index}`, value })) })),
+  )
+  let stop = false
+  const churn = (async () => {
+    for (let index = 0; !stop; index++)
+      await commit(direct, {
+        write: [
+          { put: `big/${index % 100}/0`, value: `changed ${index}` },
+          { put: `big/new/${index}`, value },
+        ],
+      })
+  })()
+  const listing = await within((call) => store.list('big/', call))
+  stop = true
+  await churn
+  t.true(listing.records.every(({ modRevision }) => modRevision <= listing.revision))
+  const fresh = listing.records.filter(({ key }) => key.startsWith('big/new/')).length
+  t.is(listing.records.length, 6_000 + fresh)
+})
+
+test('close lets the process end with a watch, a lease and calls in flight', async (t) => {
+  const { etcd } = await setUp(t)
+  const source = `
+    const { connectStore } = await import(${JSON.stringify(new URL('./index.ts', import.meta.url).href)})
+    const { withCall } = await import(${JSON.stringify(import.meta.resolve('@heddle/core'))})
+    const logger = { warn() {}, info() {} }
+    const store = connectStore({ endpoints: [${JSON.stringify(etcd.url)}], logger })
+    const lease = await withCall({ timeoutMs: 5000 }, (call) => store.lease(30_000, call))
+    const watching = store.watch('w/', { onSnapshot() {}, onBatch() {} })
+    await watching.ready
+    const flying = withCall({ timeoutMs: 5000 }, (call) => store.get('k', call)).catch(() => {})
+    await store.close()
+    await flying
+    console.log(lease.lost.aborted)`
+  const child = spawn(process.execPath, ['--input-type=module', '-e', source], { stdio: ['ignore', 'pipe', 'inherit'], timeout: 20_000, killSignal: 'SIGKILL' })
+  let output = ''
+  child.stdout.on('data', (chunk) => {
+    output += chunk
+  })
+  const [code, signal] = await new Promise<[number | null, string | null]>((resolve) => child.once('close', (...ended) => resolve(ended)))
+  t.deepEqual([code, signal, output.trim()], [0, null, 'true'])
+})
+test.after.always(() => {
+  setTimeout(() => {
+    console.log(process.getActiveResourcesInfo())
+    for (const h of (process as any)._getActiveHandles()) console.log(h.constructor.name, h.fd, h.remoteAddress, h.remotePort, h.localPort, h.pid, h.spawnargs?.slice(-3), h.destroyed, h.listening, h.exitCode, h.signalCode)
+  }, 4000).unref()
+})

@@ -1,0 +1,59 @@
+/** `heddle doctor`: what this gateway can see, and what the hands of its host say of the kernel. */
+import type { DiagnoseResponse, Finding } from '@heddle/contract'
+import { type Call, HeddleError, undoCall, withCall } from '@heddle/core'
+import type { FlowParts } from '../flows/parts.ts'
+
+export interface DiagnoseParts extends FlowParts {
+  readonly busStatus: () => string
+  /** What listens where; absent ones are switched off. */
+  readonly sockets: () => readonly { readonly what: string; readonly path: string }[]
+}
+
+const timeoutMs = 2000
+
+export async function diagnose(parts: DiagnoseParts, call: Call): Promise<DiagnoseResponse> {
+  const { cluster } = parts
+  const briefly = <T>(body: (call: Call) => Promise<T>) => withCall({ ...undoCall(call, timeoutMs), signal: call.signal }, body)
+  const [inspected, ...brains] = await Promise.all([
+    briefly((inner) => cluster.wiring.inspect({}, inner)).catch((error: unknown) => HeddleError.from(error)),
+    asked('ipam (and etcd behind it)', () => briefly((inner) => cluster.ipam.listClaims({ owner: 'heddle-doctor' }, inner))),
+    asked('networks', () => briefly((inner) => cluster.networks.listNetworks({}, inner))),
+    asked('overlay', async () => {
+      const { hosts } = await briefly((inner) => cluster.overlay.listHosts({}, inner))
+      const own = hosts.find((host) => host.name === cluster.host)
+      if (own?.alive !== true)
+        throw new HeddleError('host-unknown', `host ${cluster.host} is ${own === undefined ? 'not registered' : 'not alive'} in the overlay`, {
+          remedy: 'look at the log of netns-wiring on this host',
+        })
+    }),
+  ])
+  const wiring = HeddleError.is(inspected) ? [failed('netns-wiring', inspected)] : inspected.findings
+  return {
+    findings: [...parts.sockets().map(({ what, path }) => ok(`socket ${what}`, path)), busFinding(parts), ...brains, ...wiring],
+    inventory: HeddleError.is(inspected) ? undefined : inspected.inventory,
+  }
+}
+
+function busFinding(parts: DiagnoseParts): Finding {
+  const status = parts.busStatus()
+  if (status === 'connected') return ok('nats', 'connected')
+  return { level: 'error', subject: 'nats', message: status, remedy: 'see that nats-server runs and that nats.servers is its address' }
+}
+
+async function asked(subject: string, ask: () => Promise<unknown>): Promise<Finding> {
+  try {
+    await ask()
+    return ok(subject, 'answers')
+  } catch (error) {
+    return failed(subject, HeddleError.from(error))
+  }
+}
+
+function ok(subject: string, message: string): Finding {
+  return { level: 'ok', subject, message, remedy: '' }
+}
+
+function failed(subject: string, failure: HeddleError): Finding {
+  const remedy = failure.remedy ?? 'look at the log of this service, and whether etcd answers (`etcdctl endpoint status`)'
+  return { level: 'error', subject, message: failure.message, remedy }
+}

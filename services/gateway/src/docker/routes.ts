@@ -1,0 +1,42 @@
+/** The 22 methods of Docker's plugin protocol, NetworkDriver and IpamDriver under one name. */
+import type { FlowParts } from '../flows/parts.ts'
+import { bodies } from './bodies.ts'
+import { ExternalConnectivity } from './external-connectivity.ts'
+import { ipamRoutes } from './ipam-driver.ts'
+import { KnownEndpoints } from './known-endpoints.ts'
+import { NetworkDriver } from './network-driver.ts'
+import { DockerNetworks } from './networks.ts'
+import { constant, type Route, type RouteTrace, route } from './route.ts'
+import { endpointTrace } from './trace.ts'
+
+export function dockerRoutes(parts: FlowParts): ReadonlyMap<string, Route> {
+  const known = new KnownEndpoints()
+  const networks = new DockerNetworks(parts)
+  const endpoints = new NetworkDriver(parts, networks, known)
+  const outside = new ExternalConnectivity(parts, networks, known)
+  const connect = (body: { NetworkID: string; EndpointID: string }) => endpointTrace('connect', body)
+  const disconnect = (body: { NetworkID: string; EndpointID: string }) => endpointTrace('disconnect', body)
+  return new Map<string, Route>([
+    ['Plugin.Activate', constant({ Implements: ['NetworkDriver', 'IpamDriver'] })],
+    ['NetworkDriver.GetCapabilities', constant({ Scope: 'local', ConnectivityScope: 'local', GwAllocChecker: true })],
+    ['NetworkDriver.GwAllocCheck', route(bodies.options, (body, call) => networks.skipsGateway(body, call))],
+    ['NetworkDriver.AllocateNetwork', route(bodies.allocateNetwork, async (body) => ({ Options: body.Options }))],
+    ['NetworkDriver.FreeNetwork', route(bodies.network, async () => ({}))],
+    ['NetworkDriver.CreateNetwork', route(bodies.createNetwork, (body, call) => networks.create(body, call), networkTrace)],
+    ['NetworkDriver.DeleteNetwork', route(bodies.network, (body, call) => networks.remove(body, call), networkTrace)],
+    ['NetworkDriver.CreateEndpoint', route(bodies.createEndpoint, (body, call) => endpoints.createEndpoint(body, call), connect)],
+    ['NetworkDriver.EndpointOperInfo', route(bodies.endpoint, (body) => endpoints.endpointInfo(body))],
+    ['NetworkDriver.DeleteEndpoint', route(bodies.endpoint, (body, call) => endpoints.deleteEndpoint(body, call), disconnect)],
+    ['NetworkDriver.Join', route(bodies.join, (body, call) => endpoints.join(body, call), connect)],
+    ['NetworkDriver.Leave', route(bodies.endpoint, (body, call) => endpoints.leave(body, call), disconnect)],
+    ['NetworkDriver.ProgramExternalConnectivity', route(bodies.externalConnectivity, (body, call) => outside.program(body, call), connect)],
+    ['NetworkDriver.RevokeExternalConnectivity', route(bodies.endpoint, (body, call) => outside.revoke(body, call), disconnect)],
+    ['NetworkDriver.DiscoverNew', route(bodies.discover, async () => ({}))],
+    ['NetworkDriver.DiscoverDelete', route(bodies.discover, async () => ({}))],
+    ...ipamRoutes(parts),
+  ])
+}
+
+function networkTrace({ NetworkID }: { readonly NetworkID: string }): RouteTrace {
+  return { key: NetworkID, attributes: { 'docker.network_id': NetworkID } }
+}

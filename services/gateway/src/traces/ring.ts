@@ -1,0 +1,74 @@
+/** The last traces this host's gateway started, for `heddle trace`. Spans arrive late and from several processes. */
+import type { Span, TraceSummary } from '@heddle/contract'
+import { HeddleError, invalid } from '@heddle/core'
+
+const maxSpansPerTrace = 2000
+
+export class TraceRing {
+  readonly #keep: number
+  /** In the order in which they were first seen. */
+  readonly #traces = new Map<string, Map<string, Span>>()
+
+  constructor(keep: number) {
+    this.#keep = keep
+  }
+
+  add(spans: readonly Span[]): void {
+    for (const span of spans) {
+      let trace = this.#traces.get(span.traceId)
+      if (trace === undefined) {
+        const [oldest] = this.#traces.keys()
+        if (this.#traces.size >= this.#keep && oldest !== undefined) this.#traces.delete(oldest)
+        trace = new Map()
+        this.#traces.set(span.traceId, trace)
+      }
+      if (trace.size < maxSpansPerTrace) trace.set(span.spanId, span)
+    }
+  }
+
+  /** Newest first. */
+  list(limit: number): TraceSummary[] {
+    return [...this.#traces.values()]
+      .map((trace) => summarize([...trace.values()]))
+      .sort((a, b) => (a.startUnixNs < b.startUnixNs ? 1 : -1))
+      .slice(0, limit)
+  }
+
+  /** By id, a unique beginning of one, or "last"; in order of start. Fails with trace-unknown. */
+  get(id: string): Span[] {
+    const wanted = id === 'last' ? this.list(1)[0]?.traceId : id
+    const exact = wanted === undefined ? undefined : this.#traces.get(wanted)
+    const matching = exact === undefined && id !== 'last' && id !== '' ? [...this.#traces].filter(([traceId]) => traceId.startsWith(id)) : []
+    if (matching.length > 1) throw invalid('traceId', `${matching.length} traces begin with ${JSON.stringify(id.slice(0, 32))}`, 'give more of the id')
+    const trace = exact ?? matching[0]?.[1]
+    if (trace === undefined) {
+      throw new HeddleError('trace-unknown', `no trace ${JSON.stringify(id.slice(0, 40))} is kept on this host`, {
+        field: 'traceId',
+        remedy: `list those that are with \`heddle trace ls\`; the last ${this.#keep} are kept`,
+      })
+    }
+    return [...trace.values()].sort(byStart)
+  }
+}
+
+/** Named after its first root; an attachment by Docker has one for each plugin call. */
+function summarize(spans: readonly Span[]): TraceSummary {
+  const ids = new Set(spans.map((span) => span.spanId))
+  const roots = spans.filter((span) => !ids.has(span.parentSpanId)).sort(byStart)
+  const ends = roots.map((span) => span.endUnixNs)
+  const [first] = roots
+  const start = first?.startUnixNs ?? 0n
+  return {
+    traceId: first?.traceId ?? '',
+    name: [...new Set(roots.map((span) => span.name))].slice(0, 4).join(', '),
+    startUnixNs: start,
+    durationNs: ends.reduce((latest, end) => (end - start > latest ? end - start : latest), 0n),
+    spans: spans.length,
+    failed: roots.some((span) => span.failed),
+    attributes: first?.attributes ?? {},
+  }
+}
+
+function byStart(a: Span, b: Span): number {
+  return a.startUnixNs < b.startUnixNs ? -1 : a.startUnixNs > b.startUnixNs ? 1 : 0
+}

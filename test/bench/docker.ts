@@ -1,0 +1,52 @@
+/**
+ * `docker network connect` and `disconnect` of a running container to an overlay network that has an endpoint on the
+ * other host, through the Engine API: Heddle's against the overlay of two swarm nodes in the same namespaces.
+ */
+import { withLab } from '@heddle/testkit'
+import { type Figure, figure, median, type Suite } from './figures.ts'
+import { type DockerHost, startTwoHosts } from './two-hosts.ts'
+
+const rounds = 24
+const warmUp = 4
+const rivalName = "Docker's overlay, two swarm nodes"
+
+export const dockerSuite: Suite = {
+  ids: ['docker-connect', 'docker-disconnect'],
+  run: (progress) =>
+    withLab(async (lab) => {
+      const { hosts, rival, ours, container } = await startTwoHosts(lab)
+      const [first, second] = hosts
+      const peer = await container(second, 'peer')
+      for (const network of [rival, ours]) await connect(second, network, peer.id)
+      const { id } = await container(first, 'subject')
+      const timings: Record<string, { connect: number[]; disconnect: number[] }> = {
+        [rival]: { connect: [], disconnect: [] },
+        [ours]: { connect: [], disconnect: [] },
+      }
+      progress(`${rounds} rounds`)
+      for (let round = 0; round < rounds; round++) {
+        for (const network of [rival, ours]) {
+          timings[network]?.connect.push(await connect(first, network, id))
+          timings[network]?.disconnect.push(await timed(() => first.dockerd.api('POST', `/networks/${network}/disconnect`, { Container: id })))
+        }
+      }
+      const p50 = (what: 'connect' | 'disconnect') => ({
+        ours: median(timings[ours]?.[what].slice(warmUp) ?? []),
+        rival: median(timings[rival]?.[what].slice(warmUp) ?? []),
+      })
+      return [
+        figure({ id: 'docker-connect', what: 'docker network connect, overlay, p50', unit: 'ms', ...p50('connect'), rivalName }),
+        figure({ id: 'docker-disconnect', what: 'docker network disconnect, overlay, p50', unit: 'ms', ...p50('disconnect'), rivalName }),
+      ] satisfies Figure[]
+    }),
+}
+
+function connect({ dockerd }: DockerHost, network: string, container: string): Promise<number> {
+  return timed(() => dockerd.api('POST', `/networks/${network}/connect`, { Container: container }))
+}
+
+async function timed(action: () => Promise<unknown>): Promise<number> {
+  const begun = performance.now()
+  await action()
+  return performance.now() - begun
+}
