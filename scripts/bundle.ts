@@ -61,7 +61,10 @@ copyKoffi()
 const launcher = join(repository, 'deploy/cni-launcher/heddle')
 if (existsSync(launcher)) copy(launcher, join(dist, 'heddle-cni'))
 copy(join(repository, 'LICENSE'), join(dist, 'LICENSE'))
-writeFileSync(join(dist, 'package.json'), `${JSON.stringify({ name: 'heddle', version: versionOf(join(repository, 'package.json')), type: 'module', license: 'Apache-2.0' })}\n`)
+writeFileSync(
+  join(dist, 'package.json'),
+  `${JSON.stringify({ name: 'heddle', version: versionOf(join(repository, 'package.json')), type: 'module', license: 'Apache-2.0' })}\n`,
+)
 chmodSync(join(dist, 'heddle.js'), 0o755)
 const bytes = Object.values(result.metafile.outputs).reduce((sum, output) => sum + output.bytes, 0)
 process.stdout.write(`dist/heddle.js: ${Object.keys(result.metafile.outputs).length} files, ${(bytes / 2 ** 20).toFixed(1)} MiB\n`)
@@ -69,7 +72,11 @@ process.stdout.write(`dist/heddle.js: ${Object.keys(result.metafile.outputs).len
 function copyKoffi(): void {
   const koffi = packageRoot(createRequire(join(repository, 'packages/kernel/package.json')).resolve('koffi'))
   const target = join(dist, 'node_modules/koffi')
-  cpSync(koffi, target, { recursive: true, dereference: true, filter: (path) => !/\/(vendor|doc|node_modules)$|\.(cc|hh|c|h|cpp|S|asm)$/.test(path.slice(koffi.length)) })
+  cpSync(koffi, target, {
+    recursive: true,
+    dereference: true,
+    filter: (path) => !/\/(vendor|doc|node_modules)$|\.(cc|hh|c|h|cpp|S|asm)$/.test(path.slice(koffi.length)),
+  })
   const native = `@koromix/koffi-linux-${process.arch}`
   const root = packageRoot(createRequire(join(koffi, 'package.json')).resolve(`${native}/package.json`))
   cpSync(root, join(dist, 'node_modules', native), { recursive: true, dereference: true })

@@ -3,7 +3,8 @@
  * Static and tiny, because container runtimes execute it once per attachment. services/gateway/src/cni/frame.ts is the
  * other side. Without a gateway it answers itself: VERSION from a list, the rest with a CNI error object.
  *
- * The socket is, in this order: HEDDLE_CNI_SOCKET, the first line of `<this binary>.conf`, SOCKET_PATH.
+ * The socket is, in this order: HEDDLE_CNI_SOCKET, "socket" of the network configuration, the first line of
+ * `<this binary>.conf`, SOCKET_PATH.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -119,10 +120,28 @@ static void use_path(const char *path, size_t length) {
   socket_path[length] = 0;
 }
 
-static void find_socket(void) {
-  const char *given = getenv("HEDDLE_CNI_SOCKET");
+/* The string value of the first such key, or NULL: enough for values of ours that never need escaping. */
+static const char *find_string(const char *json, const char *quoted_key, size_t *length) {
+  const char *at = strstr(json, quoted_key);
+  if (at == NULL) return NULL;
+  at += strlen(quoted_key);
+  at += strspn(at, " \t\r\n");
+  if (*at++ != ':') return NULL;
+  at += strspn(at, " \t\r\n");
+  if (*at++ != '"') return NULL;
+  *length = strcspn(at, "\"\\");
+  return at[*length] == '"' ? at : NULL;
+}
+
+static void find_socket(const char *json) {
+  size_t length;
+  const char *given = getenv("HEDDLE_CNI_SOCKET"), *configured = find_string(json, "\"socket\"", &length);
   if (given != NULL && *given != 0) {
     use_path(given, strlen(given));
+    return;
+  }
+  if (configured != NULL) {
+    use_path(configured, length);
     return;
   }
   char path[4096 + 8], line[256];
@@ -131,20 +150,20 @@ static void find_socket(void) {
   memcpy(path + n, ".conf", 6);
   int fd = open(path, O_RDONLY | O_CLOEXEC);
   if (fd < 0) return;
-  n = read(fd, line, sizeof line);
+  n = read(fd, line, sizeof line - 1);
   close(fd);
-  if (n > 0) use_path(line, strcspn((line[n < (ssize_t)sizeof line ? n : n - 1] = 0, line), "\r\n"));
+  if (n <= 0) return;
+  line[n] = 0;
+  use_path(line, strcspn(line, "\r\n"));
 }
 
-/* The configuration's cniVersion, for errors of our own: the value of the first such key, if it looks like a version. */
+/* The configuration's cniVersion, for errors of our own, if it looks like one. */
 static void find_version(const char *json) {
-  const char *at = strstr(json, "\"cniVersion\"");
-  if (at == NULL) return;
-  at += strcspn(at + 12, "\"{}[],") + 12;
-  size_t n = *at == '"' ? strspn(at + 1, "0123456789.") : 0;
-  if (n == 0 || n >= sizeof version || at[n + 1] != '"') return;
-  memcpy(version, at + 1, n);
-  version[n] = 0;
+  size_t length;
+  const char *at = find_string(json, "\"cniVersion\"", &length);
+  if (at == NULL || length == 0 || length >= sizeof version || strspn(at, "0123456789.") < length) return;
+  memcpy(version, at, length);
+  version[length] = 0;
 }
 
 static int is_ours(const char *entry) {
@@ -162,7 +181,6 @@ int main(int argc, char **argv, char **environment) {
   command = given;
   long limit_ms = timeout == NULL ? 0 : strtol(timeout, NULL, 10);
   deadline_ms = now_ms() + (limit_ms > 0 && limit_ms < 30000 ? limit_ms : 30000);
-  find_socket();
 
   /* One buffer, one send: "HCN1", environment, stdin. */
   size_t environment_bytes = 0, stdin_bytes = 0;
@@ -186,6 +204,7 @@ int main(int argc, char **argv, char **environment) {
   if (stdin_bytes > MAX_STDIN) fail(6, "the network configuration is larger than 1 MiB, so it was not sent to", "make it smaller");
   config[stdin_bytes] = 0;
   find_version(config);
+  find_socket(config);
   put_u32(at, stdin_bytes);
 
   int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);

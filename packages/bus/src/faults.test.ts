@@ -1,3 +1,5 @@
+import { once } from 'node:events'
+import { createServer } from 'node:net'
 import test from 'ava'
 import { connectBus } from './index.ts'
 import { echo, failureOf, handlersOf, ipam, onNats, recordingLogger, until, within } from './testing/index.ts'
@@ -223,4 +225,23 @@ test('a bus waits for a server that is not there yet', async (t) => {
   })
   await nats.restart()
   t.is((await waiting).status, 'connected')
+})
+
+test('a bus goes on reconnecting beyond the ten attempts after which the library would give up', async (t) => {
+  const { nats, bus } = await onNats(t)
+  const user = await bus()
+  await nats.kill()
+  let attempts = 0
+  const doorkeeper = createServer((socket) => {
+    attempts++
+    socket.destroy()
+  }).listen(nats.port, '127.0.0.1')
+  await once(doorkeeper, 'listening')
+  await until(() => attempts > 12, 'it tried more than twelve times', 60_000)
+  doorkeeper.close()
+  await once(doorkeeper, 'close')
+  await nats.restart()
+  await until(() => user.status === 'connected', 'it is connected again')
+  await within(10_000, (call) => user.flush(call))
+  t.is(user.status, 'connected')
 })

@@ -160,8 +160,8 @@ export class PeerFollower {
   #install(epoch: string, revision: bigint, set: PeerSet): void {
     const before = this.#set
     if (epoch !== this.#epoch) this.#wanted = 0n
-    // A replica may be behind with a host; one it does not have at all was removed.
-    else for (const host of before.hosts.values()) if (set.hosts.has(host.name)) set.putHost(host)
+    // A replica may be behind with a host; one it does not have at all was removed. After a divergence only the snapshot counts.
+    else if (!this.#diverged) for (const host of before.hosts.values()) if (set.hosts.has(host.name)) set.putHost(host)
     this.#set = set
     this.#epoch = epoch
     this.#revision = revision

@@ -4,7 +4,7 @@ import { namespaceText, toKernelError } from './errors.ts'
 import { namespaceInode } from './nsfs.ts'
 import { probeKernel } from './probe.ts'
 import type { Request } from './protocol.ts'
-import { recordStepSpans } from './spans.ts'
+import { recordFailedStep, recordStepSpans } from './spans.ts'
 import { NetlinkThread } from './thread.ts'
 import type { Kernel, LinkInfo, Namespace, NftSet, Step, StepOutcome } from './types.ts'
 import { Watchers } from './watchers.ts'
@@ -53,7 +53,8 @@ export function openKernel(options: KernelOptions = {}): Kernel {
     const reply = await raceCall(thread.send({ kind: 'run', steps }, expiresAtMs), call)
     if ('failure' in reply) {
       const failure = toKernelError(reply.failure, 'a program', steps)
-      recordSpan(call, 'netlink program', reply.startMs, reply.endMs, { 'heddle.steps': steps.length }, failure.message)
+      recordStepSpans(call, steps, reply.outcomes ?? [])
+      recordFailedStep(call, steps, reply, failure.message)
       throw failure
     }
     const outcomes = reply.value as readonly StepOutcome[]

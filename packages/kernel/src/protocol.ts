@@ -1,5 +1,5 @@
 /** Messages between the main thread and the netlink thread. Plain data only: they are cloned. */
-import type { LinkEvent, Namespace, NftElement, NftSet, Step } from './types.ts'
+import type { LinkEvent, Namespace, NftElement, NftSet, Step, StepOutcome } from './types.ts'
 import type { Failure } from './worker/failures.ts'
 
 export type Request =
@@ -25,7 +25,7 @@ export interface Command {
 
 export type Reply =
   | { readonly id: number; readonly startMs: number; readonly endMs: number; readonly value: unknown }
-  | { readonly id: number; readonly startMs: number; readonly endMs: number; readonly failure: Failure }
+  | { readonly id: number; readonly startMs: number; readonly endMs: number; readonly failure: Failure; readonly outcomes?: readonly StepOutcome[] }
 
 export type Notice =
   /** Sent once; a write to the event descriptor makes the thread look at its queue. */

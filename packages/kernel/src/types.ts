@@ -29,7 +29,11 @@ export type Operation =
   | { readonly op: 'fdb.bridge.delete'; readonly ns: Namespace; readonly name: string; readonly mac: string }
   /** `net.ipv4.conf.all.forwarding` as path below /proc/sys with slashes, written from a thread inside `ns`. */
   | { readonly op: 'sysctl'; readonly ns: Namespace; readonly path: string; readonly value: string }
-  /** Gratuitous ARP (RFC 5227 announcement) and unsolicited neighbour advertisement (RFC 4861 7.2.6) for each address. */
+  /**
+   * Frames leave by `name`, with `mac` as source. In a namespace that is not resident the kernel takes 14 ms to close the
+   * packet socket, on the main thread's pool: better announced from the bridge than from inside the sandbox.
+   * Gratuitous ARP (RFC 5227 announcement) and unsolicited neighbour advertisement (RFC 4861 7.2.6) for each address.
+   */
   | { readonly op: 'announce'; readonly ns: Namespace; readonly name: string; readonly mac: string; readonly addresses: readonly string[] }
 
 /** Both ends are created in their final namespaces by one RTM_NEWLINK (peer attributes carry IFLA_NET_NS_FD). */
@@ -164,7 +168,10 @@ export interface RouteInfo {
   readonly gateway: string
   readonly protocol: number
 }
-/** A permanent neighbour, a VXLAN table entry (destination set) or a bridge table entry (bridge set). */
+/**
+ * A neighbour, a VXLAN table entry (`address` is the outer destination) or a bridge table entry (`linkIndex` is the port).
+ * What devices list of themselves (a port's own MAC, multicast) is left out. `permanent`: put by somebody, not learned.
+ */
 export interface NeighbourInfo {
   readonly linkIndex: number
   readonly mac: string
@@ -206,6 +213,8 @@ export interface Kernel {
   /**
    * Runs the steps in order on the netlink thread, ends at the first failure that is not tolerated (throws KernelError
    * with the refusal; earlier steps stay). Each step becomes a child span of the call.
+   * `fdb.*` and `neighbour.*` steps that stand together leave in one send, 256 at most: when one of them is refused, those
+   * after it in the same send are done all the same.
    */
   run(steps: readonly Step[], call: Call): Promise<readonly StepOutcome[]>
   /** Deletes a link; resolves when RTM_DELLINK has been seen, long before the kernel's RCU barrier. False when absent. */

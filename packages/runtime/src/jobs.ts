@@ -74,6 +74,6 @@ export class JobGroup implements Jobs {
 
   /** Many processes started together do not stay in step. */
   #pause(intervalMs: number): Promise<void> {
-    return sleep(this.#clock, intervalMs * (1 - jitter + 2 * jitter * this.#random()), this.#ended.signal)
+    return sleep(this.#clock, Math.round(intervalMs * (1 - jitter + 2 * jitter * this.#random())), this.#ended.signal)
   }
 }

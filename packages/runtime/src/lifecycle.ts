@@ -48,6 +48,7 @@ export class Lifecycle {
   /** Legal at any time, any number of times. Never rejects; resolves at the latest when `graceMs` are over. */
   stop(graceMs: number): Promise<void> {
     this.#abortStart.abort(new HeddleError('cancelled', 'the process stops'))
+    if (this.#phase === 'running') this.#phase = 'stopping'
     this.#stopping ??= (async () => {
       await this.#starting?.catch(() => {})
       await this.#stopStarted(graceMs)

@@ -35,7 +35,7 @@ export async function runUntilSignal(control: RuntimeControl, options: RunOption
       ending.resolve(1)
     })
   }
-  // Timers of the clock and idle sockets do not hold a process; this one lives until it is told to end.
+  // Whatever its parts hold open or not, the process lives until it is told to end.
   const alive = setInterval(() => {}, 2 ** 30)
   control.start().then(
     () => options.onStarted?.(),

@@ -17,13 +17,18 @@ export interface PluginCall {
   readonly signal: AbortSignal
   /** A trace to continue. */
   readonly trace?: Partial<TraceHeaders>
+  /** Whether `heddle trace` is to list it; default true. */
+  readonly kept?: boolean
 }
 
 /** Runs `body` as the root of a trace that this host's gateway keeps. Rejects at the deadline at the latest. */
-export function pluginCall<T>(parts: Pick<FlowParts, 'cluster' | 'clock'>, options: PluginCall, body: (call: Call) => Promise<T>): Promise<T> {
+export function pluginCall<T>(parts: Pick<FlowParts, 'cluster' | 'clock' | 'traces'>, options: PluginCall, body: (call: Call) => Promise<T>): Promise<T> {
   const context = withService(rootContext(parts.cluster.host, options.trace), 'gateway')
   return withCall({ timeoutMs: options.timeoutMs, key: options.key, signal: options.signal, context, clock: parts.clock }, (call) =>
-    withSpan(call, options.name, options.attributes, (inner) => raceCall(body(inner), inner)),
+    withSpan(call, options.name, options.attributes, (inner, span) => {
+      if (options.kept !== false) parts.traces.expect(span.spanContext().traceId)
+      return raceCall(body(inner), inner)
+    }),
   )
 }
 

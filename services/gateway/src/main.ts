@@ -16,8 +16,6 @@ import { TraceRing } from './traces/ring.ts'
 
 export interface GatewayParts {
   readonly bus: Bus
-  /** Directory of the sockets `heddle.sock` and `cni.sock`. */
-  readonly runDir: string
 }
 
 const healthIntervalMs = 2000
@@ -26,13 +24,13 @@ export const gatewayService: ServiceMain<GatewayParts, GatewayConfig> = {
   name: 'gateway',
   summary: "the door: Docker's and CNI's plugin protocols and the public gRPC API",
   config: gatewayConfig,
-  build(runtime, { bus, runDir }, config) {
+  build(runtime, { bus }, config) {
     const { host, jobs, clock, logger } = runtime
     const cluster = clusterOf(bus, host)
     const endpoints = new EndpointQueue()
-    const parts = { cluster, directory: new NetworkDirectory(cluster), endpoints, jobs, clock, logger, releaseTimeoutMs: config.releaseTimeoutMs }
-
     const traces = new TraceRing(config.keepTraces)
+    const parts = { cluster, directory: new NetworkDirectory(cluster), endpoints, jobs, clock, logger, traces, releaseTimeoutMs: config.releaseTimeoutMs }
+
     runtime.onSpans((origin, spans) => {
       if (origin === host) traces.add(spans)
     })
@@ -46,25 +44,23 @@ export const gatewayService: ServiceMain<GatewayParts, GatewayConfig> = {
     })
     runtime.hook({ name: 'endpoint operations', stop: () => endpoints.idle() })
 
-    const sockets = [
-      { what: 'api', path: join(runDir, 'heddle.sock') },
-      ...(config.cni.enabled ? [{ what: 'cni', path: join(runDir, 'cni.sock') }] : []),
-      ...(config.docker.enabled ? [{ what: 'docker', path: join(config.docker.pluginDir, 'heddle.sock') }] : []),
-    ]
-    const { listen, caFile, certFile, keyFile } = config.api
-    const tls = caFile === undefined || certFile === undefined || keyFile === undefined ? undefined : { ca: caFile, cert: certFile, key: keyFile }
-    const handlers = apiHandlers({ ...parts, busStatus: () => bus.status, sockets: () => sockets }, traces)
-    const api = new ApiServer(parts, handlers, { path: join(runDir, 'heddle.sock'), timeoutMs: config.api.timeoutMs, listen, tls })
+    const paths = {
+      api: join(config.runDir, 'heddle.sock'),
+      cni: join(config.runDir, 'cni.sock'),
+      docker: join(config.dockerPluginDir, 'heddle.sock'),
+    }
+    const sockets = Object.entries(paths).flatMap(([what, path]) => (what === 'api' || config[what as 'cni' | 'docker'].enabled ? [{ what, path }] : []))
+    const handlers = apiHandlers({ ...parts, busStatus: () => bus.status, sockets }, traces)
+    const api = new ApiServer(parts, handlers, { path: paths.api, timeoutMs: config.api.timeoutMs, tcp: config.api.tcp })
     runtime.hook({ name: 'api', start: () => api.start(), stop: (signal) => api.stop(signal) })
     jobs.every('gateway health', healthIntervalMs, async () => api.serving(runtime.health().ready))
 
     if (config.cni.enabled) {
-      const cni = new CniServer(parts, { path: join(runDir, 'cni.sock'), timeoutMs: config.cni.timeoutMs })
+      const cni = new CniServer(parts, { path: paths.cni, timeoutMs: config.cni.timeoutMs })
       runtime.hook({ name: 'cni', start: () => cni.start(), stop: (signal) => cni.stop(signal) })
     }
     if (config.docker.enabled) {
-      const path = join(config.docker.pluginDir, 'heddle.sock')
-      const docker = new DockerServer(parts, { path, timeoutMs: config.docker.timeoutMs, routes: dockerRoutes(parts) })
+      const docker = new DockerServer(parts, { path: paths.docker, timeoutMs: config.docker.timeoutMs, routes: dockerRoutes(parts) })
       runtime.hook({ name: 'docker', start: () => docker.start(), stop: (signal) => docker.stop(signal) })
     }
   },

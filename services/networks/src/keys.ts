@@ -20,8 +20,6 @@ export const keys = {
   mac: (networkId: string, mac: string) => `${prefix}mac/${networkId}/${mac}`,
   /** {claimRevision}, leased: claims up to it are barred from being recorded. */
   fence: (owner: string) => `${prefix}fence/${owner}`,
-  /** Leased, while a network is being deleted: nothing may be added to it. */
-  guard: (networkId: string) => `${prefix}guard/${networkId}`,
 } as const
 
 export const prefixes = {

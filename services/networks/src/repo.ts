@@ -1,18 +1,15 @@
 /** Reads and writes of this service's prefix: decisions of `domain/` against the store, answers from the mirror. */
 import type { Endpoint, FenceOwner, Network } from '@heddle/contract'
-import { type Call, HeddleError, randomId, remainingMs, sleep } from '@heddle/core'
-import { decide, Mirror, type Question, type Store } from '@heddle/store'
+import type { Call } from '@heddle/core'
+import { type Compare, decide, Mirror, type Question, type Store } from '@heddle/store'
 import type { Logger } from 'pino'
 import { Directory, type EndpointFilter } from './domain/directory.ts'
 import { describe } from './domain/endpoint.ts'
 import { deleteEndpoint, fence, putEndpoint } from './domain/endpoint-decisions.ts'
-import { bindAlias, createNetwork, guardNetwork, networkInUse, unbindAlias } from './domain/network-decisions.ts'
-import { type NetworkRef, read, readEndpoint } from './domain/records.ts'
+import { bindAlias, createNetwork, networkInUse, unbindAlias } from './domain/network-decisions.ts'
+import { type NetworkRef, read, readEndpoint, readNetwork } from './domain/records.ts'
 import { keys, prefix, prefixes } from './keys.ts'
 
-/** Longer than any deletion takes; so long a crash in the middle of one bars a network at most. */
-const guardTtlMs = 10_000
-const guardPauseMs = 20
 /** Longer than any attach takes: a claim older than this is recorded by nobody. */
 const fenceTtlMs = 3_600_000
 
@@ -68,34 +65,29 @@ export class NetworksRepo {
     return { created: result.created, network: revision > 0n ? { ...result.network, revision } : result.network }
   }
 
-  /** In two steps, because "no endpoint" is no key that a condition could name: bar additions, then look, then delete. */
+  /** One transaction with "no key below": an endpoint recorded at the same time either keeps the network or finds it gone. */
   async deleteNetwork(id: string, call: Call): Promise<Network | undefined> {
-    const network = await this.networkById(id, call)
-    if (network === undefined) return undefined
-    await this.#refuseInUse(network, call)
-    const lease = await this.#store.grantLease(guardTtlMs, call)
-    const nonce = randomId()
-    try {
-      await this.#decide(guardNetwork(network, nonce, lease), call)
+    for (let network = await this.networkById(id, call); network !== undefined; ) {
+      const write = [keys.network(id), keys.name(network.name)].map((key) => ({ delete: key }))
+      const when: Compare[] = [
+        { key: keys.network(id), is: 'at', modRevision: network.revision },
+        { key: prefixes.endpointsOf(id), is: 'none-below' },
+        { key: prefixes.aliasesOf(id), is: 'none-below' },
+      ]
+      const committed = await this.#store.commit({ when, write }, call)
+      if (committed.succeeded) {
+        this.#mirror.wrote(write, committed.revision)
+        return network
+      }
       await this.#refuseInUse(network, call)
-      const deletes = [keys.network(id), keys.name(network.name)].map((key) => ({ delete: key }))
-      const when = [{ key: keys.guard(id), is: 'valued', value: JSON.stringify({ nonce }) } as const]
-      const committed = await this.#store.commit({ when, write: [...deletes, { delete: keys.guard(id) }] }, call)
-      if (!committed.succeeded) throw new HeddleError('conflict', `the deletion of network ${network.name} took too long`, { remedy: 'try again' })
-      this.#mirror.wrote(deletes, committed.revision)
-      return network
-    } catch (error) {
-      // Whoever deleted it meanwhile did what was asked for.
-      if (HeddleError.is(error) && error.code === 'network-unknown') return undefined
-      throw error
-    } finally {
-      // Takes the guard with it; where it fails the lease ends by itself.
-      await this.#store.revokeLease(lease, call).catch(() => {})
+      const now = await this.#store.get(keys.network(id), call)
+      network = now && readNetwork(now)
     }
+    return undefined
   }
 
-  bindAlias(alias: string, networkId: string, call: Call): Promise<void> {
-    return this.#whileNotBeingDeleted(call, async () => (await this.#decide(bindAlias(alias, networkId, call.clock.timestamp()), call)).result)
+  async bindAlias(alias: string, networkId: string, call: Call): Promise<void> {
+    await this.#decide(bindAlias(alias, networkId, call.clock.timestamp()), call)
   }
 
   async unbindAlias(alias: string, call: Call): Promise<{ network: Network | undefined; aliasesLeft: number }> {
@@ -105,11 +97,9 @@ export class NetworksRepo {
     return { network: await this.networkById(networkId, call), aliasesLeft: records.length }
   }
 
-  putEndpoint(endpoint: Endpoint, claimRevision: bigint, call: Call): Promise<Endpoint> {
-    return this.#whileNotBeingDeleted(call, async () => {
-      const { result, revision } = await this.#decide(putEndpoint(endpoint, claimRevision, call.clock.timestamp()), call)
-      return revision > 0n ? { ...result, revision } : result
-    })
+  async putEndpoint(endpoint: Endpoint, claimRevision: bigint, call: Call): Promise<Endpoint> {
+    const { result, revision } = await this.#decide(putEndpoint(endpoint, claimRevision, call.clock.timestamp()), call)
+    return revision > 0n ? { ...result, revision } : result
   }
 
   /** By id also what another replica recorded a moment ago. */
@@ -157,17 +147,5 @@ export class NetworksRepo {
       endpoints.records.map((record) => describe(readEndpoint(record))),
       aliases.records.map((record) => `alias ${record.key.slice(prefixes.aliasesOf(network.id).length)}`),
     )
-  }
-
-  /** A deletion under way ends within milliseconds, one way or the other. */
-  async #whileNotBeingDeleted<T>(call: Call, body: () => Promise<T>): Promise<T> {
-    for (;;) {
-      try {
-        return await body()
-      } catch (error) {
-        if (!HeddleError.is(error) || error.code !== 'conflict' || remainingMs(call) < 2 * guardPauseMs) throw error
-        await sleep(call.clock, guardPauseMs, call.signal)
-      }
-    }
   }
 }

@@ -1,1 +1,2 @@
-export {}
+export { type OverlayConfig, overlayConfig } from './config.ts'
+export { type OverlayParts, overlayService } from './main.ts'

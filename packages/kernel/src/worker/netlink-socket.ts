@@ -21,7 +21,7 @@ const NETLINK_EXT_ACK = 11
 const NETLINK_GET_STRICT_CHK = 12
 const answerTimeoutS = 5
 const bufferBytes = 8 << 20
-const maxDumpAttempts = 50
+const maxDumpAttempts = 20
 
 /** The kernel answers dumps in pieces of at most 32 KiB. */
 const received = new Uint8Array(65536)

@@ -4,15 +4,17 @@
  */
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
 import type { Command, Notice, Reply, Request, WorkerSettings } from '../protocol.ts'
+import type { StepOutcome } from '../types.ts'
 import { type Dump, readOneLink, startDump } from './dumps.ts'
 import { Expired, type Failure, toFailure } from './failures.ts'
 import * as libc from './libc.ts'
 import { createNamespace, deleteNamespace } from './lifetimes.ts'
 import { Namespaces } from './namespaces.ts'
-import { changeElements, loadRuleset } from './nftables.ts'
+import { changeElements } from './nftables.ts'
 import { Poller } from './poller.ts'
 import { ProgramFailure, runProgram } from './program.ts'
 import { Removals } from './removals.ts'
+import { Rulesets } from './rulesets.ts'
 import { nowMs } from './time.ts'
 import { Watches } from './watches.ts'
 
@@ -28,6 +30,7 @@ const poller = new Poller()
 poller.add(eventFd, () => libc.drainEventfd(eventFd))
 const namespaces = new Namespaces(settings.own, settings.residents)
 const removals = new Removals(namespaces, poller)
+const rulesets = new Rulesets(namespaces, poller)
 const watches = new Watches(namespaces, poller, (notice) => port.postMessage(notice))
 const dumps: { answer: Answer; steps: Generator<undefined, unknown[]> }[] = []
 let quitting = false
@@ -38,6 +41,7 @@ while (settings.control[0] === 0 && !(quitting && !removals.busy && dumps.length
   poller.wait(dumps.length > 0 ? 0 : maxSleepMs)
   for (let received = receiveMessageOnPort(port); received !== undefined; received = receiveMessageOnPort(port)) begin(received.message as Command)
   removals.start()
+  rulesets.endExpired(nowMs())
   continueDump()
 }
 
@@ -49,20 +53,21 @@ function begin({ id, expiresAtMs, request }: Command): void {
   const answer: Answer = (outcome) => port?.postMessage({ id, startMs, endMs: nowMs(), ...toReply(outcome) } satisfies Reply)
   try {
     if (startMs > expiresAtMs) throw new Expired()
-    const value = handle(request, answer)
+    const value = handle(request, answer, expiresAtMs)
     if (value !== later) answer({ value })
   } catch (error) {
     answer({ error })
   }
 }
 
-function toReply(outcome: Outcome): { value: unknown } | { failure: Failure } {
+function toReply(outcome: Outcome): { value: unknown } | { failure: Failure; outcomes?: readonly StepOutcome[] } {
   if ('value' in outcome) return { value: outcome.value }
-  return { failure: outcome.error instanceof ProgramFailure ? outcome.error.failure : toFailure(outcome.error) }
+  if (outcome.error instanceof ProgramFailure) return { failure: outcome.error.failure, outcomes: outcome.error.outcomes }
+  return { failure: toFailure(outcome.error) }
 }
 
 /** Returns the answer, or `later` when it comes by `answer`. */
-function handle(request: Request, answer: Answer): unknown {
+function handle(request: Request, answer: Answer, expiresAtMs: number): unknown {
   switch (request.kind) {
     case 'run':
       return runProgram(namespaces, request.steps)
@@ -82,7 +87,7 @@ function handle(request: Request, answer: Answer): unknown {
       removals.add(request.ns, request.name, (result) => answer(typeof result === 'boolean' ? { value: result } : { error: result }))
       return later
     case 'nftLoad':
-      loadRuleset(namespaces, poller, request.ns, request.ruleset, (error) => answer(error === undefined ? { value: undefined } : { error }))
+      rulesets.load(request.ns, request.ruleset, expiresAtMs, (error) => answer(error === undefined ? { value: undefined } : { error }))
       return later
     case 'quit':
       quitting = true

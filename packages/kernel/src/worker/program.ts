@@ -12,10 +12,13 @@ const maxBatch = 256
 /** A program's failure with the index of its step. */
 export class ProgramFailure extends Error {
   readonly failure: Failure
+  /** Of the steps before it. */
+  readonly outcomes: readonly StepOutcome[]
 
-  constructor(failure: Failure) {
+  constructor(failure: Failure, outcomes: readonly StepOutcome[]) {
     super('program failed')
     this.failure = failure
+    this.outcomes = outcomes
   }
 }
 
@@ -25,42 +28,55 @@ export function runProgram(namespaces: Namespaces, steps: readonly Step[]): Step
     while (outcomes.length < steps.length) {
       const first = outcomes.length
       const batch = entryRun(steps, first)
-      if (batch.length > 0) outcomes.push(...runBatch(open, batch, first))
-      else outcomes.push(runOne(open, steps[first] as Step, first))
+      try {
+        if (batch.length > 0) outcomes.push(...runBatch(open, batch))
+        else outcomes.push(runOne(open, steps[first] as Step))
+      } catch (error) {
+        const at = error instanceof BatchFailure ? first + error.index : first
+        throw new ProgramFailure(toFailure(error instanceof BatchFailure ? error.refused : error, at), outcomes)
+      }
     }
     return outcomes
   })
 }
 
-function runOne(open: Open, step: Step, index: number): StepOutcome {
+function runOne(open: Open, step: Step): StepOutcome {
   const startMs = nowMs()
   try {
     runStep(open, step)
     return { startMs, endMs: nowMs() }
   } catch (error) {
     if (tolerates(step, error)) return { startMs, endMs: nowMs(), tolerated: error.errno }
-    throw new ProgramFailure(toFailure(error, index))
+    throw error
   }
 }
 
-function runBatch(open: Open, steps: readonly EntryStep[], first: number): StepOutcome[] {
+function runBatch(open: Open, steps: readonly EntryStep[]): StepOutcome[] {
   const startMs = nowMs()
   const tolerated = new Map<number, string>()
-  let failure: Failure | undefined
-  try {
-    runEntries(open, steps, (index, refused) => {
-      if (tolerates(steps[index] as Step, refused)) tolerated.set(index, refused.errno)
-      else failure ??= toFailure(refused, first + index)
-    })
-  } catch (error) {
-    failure = toFailure(error, first)
-  }
-  if (failure !== undefined) throw new ProgramFailure(failure)
+  let failure: BatchFailure | undefined
+  runEntries(open, steps, (index, refused) => {
+    if (tolerates(steps[index] as Step, refused)) tolerated.set(index, refused.errno)
+    else if (failure === undefined || index < failure.index) failure = new BatchFailure(index, refused)
+  })
+  if (failure !== undefined) throw failure
   const endMs = nowMs()
   return steps.map((_, index) => {
     const errno = tolerated.get(index)
     return errno === undefined ? { startMs, endMs } : { startMs, endMs, tolerated: errno }
   })
+}
+
+/** The first entry of a batch that was refused. */
+class BatchFailure extends Error {
+  readonly index: number
+  readonly refused: Refused
+
+  constructor(index: number, refused: Refused) {
+    super(refused.message)
+    this.index = index
+    this.refused = refused
+  }
 }
 
 /** Table entries that stand together and go to one namespace: they leave in one send. */

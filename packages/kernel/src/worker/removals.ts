@@ -113,7 +113,13 @@ export class Removals {
     const alone = site.waiting.find((removal) => removal.alone)
     const removals = alone === undefined ? site.waiting.slice(0, maxLinksPerRound) : [alone]
     site.waiting = site.waiting.filter((removal) => !removals.includes(removal))
-    const socket = site.netns.open(NETLINK_ROUTE)
+    let socket: NetlinkSocket
+    try {
+      socket = site.netns.open(NETLINK_ROUTE)
+    } catch (error) {
+      for (const removal of removals) settle(removal, error as Error)
+      return
+    }
     const [first] = removals
     this.#writer.clear()
     if (removals.length === 1 && first !== undefined) deleteLink(this.#writer, 1, first.index)

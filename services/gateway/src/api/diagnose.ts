@@ -5,8 +5,8 @@ import type { FlowParts } from '../flows/parts.ts'
 
 export interface DiagnoseParts extends FlowParts {
   readonly busStatus: () => string
-  /** What listens where; absent ones are switched off. */
-  readonly sockets: () => readonly { readonly what: string; readonly path: string }[]
+  /** What listens where. */
+  readonly sockets: readonly { readonly what: string; readonly path: string }[]
 }
 
 const timeoutMs = 2000
@@ -29,7 +29,7 @@ export async function diagnose(parts: DiagnoseParts, call: Call): Promise<Diagno
   ])
   const wiring = HeddleError.is(inspected) ? [failed('netns-wiring', inspected)] : inspected.findings
   return {
-    findings: [...parts.sockets().map(({ what, path }) => ok(`socket ${what}`, path)), busFinding(parts), ...brains, ...wiring],
+    findings: [...parts.sockets.map(({ what, path }) => ok(`socket ${what}`, path)), busFinding(parts), ...brains, ...wiring],
     inventory: HeddleError.is(inspected) ? undefined : inspected.inventory,
   }
 }

@@ -12,10 +12,8 @@ import { type ApiHandlers, addApi } from './service.ts'
 export interface ApiServerOptions {
   readonly path: string
   readonly timeoutMs: number
-  /** `host:port`; absent: no TCP. */
-  readonly listen: string | undefined
-  /** Files in PEM. */
-  readonly tls: { readonly ca: string; readonly cert: string; readonly key: string } | undefined
+  /** `host:port` and files in PEM; absent: no TCP. */
+  readonly tcp: { readonly listen: string; readonly caFile: string; readonly certFile: string; readonly keyFile: string } | undefined
 }
 
 const maxMessageBytes = 64 << 20
@@ -34,7 +32,7 @@ export class ApiServer {
   }
 
   async start(): Promise<void> {
-    const { path, listen, tls } = this.#options
+    const { path, tcp } = this.#options
     await claimSocketPath(path)
     const umask = process.umask(0o177)
     try {
@@ -43,9 +41,9 @@ export class ApiServer {
       process.umask(umask)
     }
     chmodSync(path, 0o600)
-    if (listen !== undefined && tls !== undefined) {
-      const pair = { private_key: readFileSync(tls.key), cert_chain: readFileSync(tls.cert) }
-      await this.#bind(listen, ServerCredentials.createSsl(readFileSync(tls.ca), [pair], true))
+    if (tcp !== undefined) {
+      const pair = { private_key: readFileSync(tcp.keyFile), cert_chain: readFileSync(tcp.certFile) }
+      await this.#bind(tcp.listen, ServerCredentials.createSsl(readFileSync(tcp.caFile), [pair], true))
     }
     this.serving(true)
   }

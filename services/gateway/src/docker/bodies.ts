@@ -49,7 +49,7 @@ export const bodies = {
 } as const
 
 export type Body<K extends keyof typeof bodies> = z.output<(typeof bodies)[K]>
-export type IpamData = z.output<typeof ipamData>
+export type IpamData = z.output<typeof ipamData>[number]
 
 const mapping = z.object({
   Proto: z.number(),

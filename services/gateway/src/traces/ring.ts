@@ -1,4 +1,7 @@
-/** The last traces this host's gateway started, for `heddle trace`. Spans arrive late and from several processes. */
+/**
+ * The last plugin calls of this host as traces, for `heddle trace`. Spans arrive late and from several processes; those of
+ * traces that no door announced (heartbeats, sweeps) are not kept.
+ */
 import type { Span, TraceSummary } from '@heddle/contract'
 import { HeddleError, invalid } from '@heddle/core'
 
@@ -6,29 +9,33 @@ const maxSpansPerTrace = 2000
 
 export class TraceRing {
   readonly #keep: number
-  /** In the order in which they were first seen. */
+  /** By trace id, in the order in which they were last announced. */
   readonly #traces = new Map<string, Map<string, Span>>()
 
   constructor(keep: number) {
     this.#keep = keep
   }
 
+  /** A door starts a plugin call in this trace. */
+  expect(traceId: string): void {
+    const trace = this.#traces.get(traceId) ?? new Map<string, Span>()
+    this.#traces.delete(traceId)
+    this.#traces.set(traceId, trace)
+    const [oldest] = this.#traces.keys()
+    if (this.#traces.size > this.#keep && oldest !== undefined) this.#traces.delete(oldest)
+  }
+
   add(spans: readonly Span[]): void {
     for (const span of spans) {
-      let trace = this.#traces.get(span.traceId)
-      if (trace === undefined) {
-        const [oldest] = this.#traces.keys()
-        if (this.#traces.size >= this.#keep && oldest !== undefined) this.#traces.delete(oldest)
-        trace = new Map()
-        this.#traces.set(span.traceId, trace)
-      }
-      if (trace.size < maxSpansPerTrace) trace.set(span.spanId, span)
+      const trace = this.#traces.get(span.traceId)
+      if (trace !== undefined && trace.size < maxSpansPerTrace) trace.set(span.spanId, span)
     }
   }
 
   /** Newest first. */
   list(limit: number): TraceSummary[] {
     return [...this.#traces.values()]
+      .filter((trace) => trace.size > 0)
       .map((trace) => summarize([...trace.values()]))
       .sort((a, b) => (a.startUnixNs < b.startUnixNs ? 1 : -1))
       .slice(0, limit)

@@ -45,7 +45,7 @@ export function sourcesOf(flags: ConfigFlags): UpSources {
     return value === undefined ? [] : [`${path}=${Array.isArray(value) ? value.join(',') : String(value)}`]
   })
   if (flags['pretty'] === true) given.push('log.pretty=true')
-  return { file: flags.config ?? process.env['HEDDLE_CONFIG'], env: process.env, flags: [...given, ...(flags.set ?? [])] }
+  return { file: flags.config ?? (process.env['HEDDLE_CONFIG'] || undefined), env: process.env, flags: [...given, ...(flags.set ?? [])] }
 }
 
 function collect(value: string, before: readonly string[] = []): readonly string[] {

@@ -1,9 +1,10 @@
 /** Hosts of a test: namespaces joined by an underlay, each with netns-wiring on a real kernel, one MemoryBus for all. Tests only. */
 
-import { execFileSync } from 'node:child_process'
+import { execFile } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
 import { type Client, MemoryBus, MemoryHub } from '@heddle/bus'
 import { busServices, type Endpoint, type Network, type WiringDefinition } from '@heddle/contract'
 import { type Call, macOf, withCall } from '@heddle/core'
@@ -68,12 +69,9 @@ export class Lab {
     const fabric = join(runDir, 'netns', 'fabric')
     if (!this.#runDirs.has(name)) {
       this.#runDirs.set(name, runDir)
-      this.#undo.push(() => {
-        try {
-          execFileSync('umount', [fabric], { stdio: 'ignore' })
-        } catch {
-          // The fabric was removed already.
-        }
+      this.#undo.push(async () => {
+        // The fabric may be removed already.
+        await sh('umount', fabric).catch(() => {})
         rmSync(runDir, { recursive: true, force: true })
       })
     }
@@ -121,23 +119,26 @@ export class Lab {
   }
 
   /** A sandbox: a namespace of its own with `lo` up. */
-  sandbox(): string {
+  async sandbox(): Promise<string> {
     const name = `hdsand-${process.pid}-${this.#next++}`
-    this.#undo.push(() => {
-      try {
-        sh('ip', 'netns', 'delete', name)
-      } catch {
-        // The test ended it.
-      }
-    })
-    sh('ip', 'netns', 'add', name)
-    sh('ip', '-n', name, 'link', 'set', 'lo', 'up')
+    // The test may have ended it.
+    this.#undo.push(() => sh('ip', 'netns', 'delete', name).catch(() => {}))
+    await sh('ip', 'netns', 'add', name)
+    await sh('ip', '-n', name, 'link', 'set', 'lo', 'up')
     return `/run/netns/${name}`
   }
 
   /** Records an endpoint and attaches it in a new sandbox, the way the gateway does. */
   async attach(host: WiredHost, network: Network, id: string, addresses: string[], routes: { destination: string; gateway: string }[] = []): Promise<Endpoint> {
-    const endpoint = this.brains.put({ id, networkId: network.id, host: host.name, mac: macOf(id), addresses, sandbox: this.sandbox(), interfaceName: 'eth0' })
+    const endpoint = this.brains.put({
+      id,
+      networkId: network.id,
+      host: host.name,
+      mac: macOf(id),
+      addresses,
+      sandbox: await this.sandbox(),
+      interfaceName: 'eth0',
+    })
     await within((call) => host.wiring.attach({ network, endpoint, routes }, call))
     return endpoint
   }
@@ -151,24 +152,22 @@ export function within<T>(body: (call: Call) => Promise<T>, timeoutMs = 10_000):
   return withCall({ timeoutMs }, body)
 }
 
-/** Runs a command; throws with what it said. */
-export function sh(...command: string[]): string {
-  return execFileSync(command[0] ?? '', command.slice(1), { encoding: 'utf8', stdio: 'pipe' })
+/** Runs a command; rejects with what it said. Never synchronous: the services under test share the event loop. */
+export async function sh(...[command = '', ...args]: string[]): Promise<string> {
+  return (await promisify(execFile)(command, args, { timeout: 20_000 })).stdout
 }
 
 /** Runs a command inside a namespace. */
-export function inside(ns: string, ...command: string[]): string {
+export function inside(ns: string, ...command: string[]): Promise<string> {
   return sh('nsenter', `--net=${ns}`, ...command)
 }
 
 /** Whether `address` answers one of a few pings from the sandbox. */
-export function pings(sandbox: string, address: string, count = 3): boolean {
-  try {
-    inside(sandbox, 'busybox', 'ping', '-c', String(count), '-i', '0.2', '-W', '1', address)
-    return true
-  } catch {
-    return false
-  }
+export function pings(sandbox: string, address: string, count = 3): Promise<boolean> {
+  return inside(sandbox, 'busybox', 'ping', '-c', String(count), '-i', '0.2', '-W', '1', address).then(
+    () => true,
+    () => false,
+  )
 }
 
 /** Polls until the check is true. The only clock is a generous limit. */

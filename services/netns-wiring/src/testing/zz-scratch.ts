@@ -1,4 +1,3 @@
-import { macOf } from '@heddle/core'
 import { inside, Lab, pings, until } from './lab.ts'
 
 const lab = await Lab.create(['h1', 'h2'])

@@ -7,15 +7,14 @@ import { HeddleError, invalid } from '@heddle/core'
 import type { Known, Question, Write } from '@heddle/store'
 import { keys } from '../keys.ts'
 import { checkInPools, describe } from './endpoint.ts'
-import { beingDeleted, networkUnknown } from './network-decisions.ts'
+import { networkUnknown } from './network-decisions.ts'
 import { type FenceRecord, type MacHolder, type NetworkRef, read, readEndpoint, readNetwork, writeEndpoint } from './records.ts'
 
-/** Records a checked endpoint. Throws network-unknown, mac-taken, claim-fenced, address-outside-pool, conflict (being deleted). */
+/** Records a checked endpoint. Throws network-unknown, mac-taken, claim-fenced, address-outside-pool. */
 export function putEndpoint(asked: Endpoint, claimRevision: bigint, now: string): Question<Endpoint> {
   const { id, networkId, mac } = asked
   const at = {
     network: keys.network(networkId),
-    guard: keys.guard(networkId),
     index: keys.endpointIndex(id),
     endpoint: keys.endpoint(networkId, id),
     mac: keys.mac(networkId, mac),
@@ -41,7 +40,6 @@ export function putEndpoint(asked: Endpoint, claimRevision: bigint, now: string)
       checkMacFree(known, at.mac, asked, network.name)
       const after = { ...asked, networkName: network.name, createdAt: before?.createdAt ?? now, updatedAt: now }
       if (before !== undefined && sameEndpoint(before, after)) return { write: [], result: before }
-      if (known.has(at.guard)) throw beingDeleted(network)
       // What is recorded already is no claim of the past: only new addresses are held against the fence.
       if (before === undefined || !isSubset(after.addresses, before.addresses)) checkFence(known, at.fence, asked, claimRevision)
       const write: Write[] = [{ put: at.endpoint, value: writeEndpoint(after) }]

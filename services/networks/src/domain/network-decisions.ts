@@ -35,29 +35,13 @@ export function createNetwork(asked: Network): Question<{ readonly network: Netw
   }
 }
 
-/** Bars additions to a network while its deletion looks whether it is empty. The lease ends what a crash leaves. */
-export function guardNetwork(network: Network, nonce: string, lease: bigint): Question<void> {
-  const networkKey = keys.network(network.id)
-  const guardKey = keys.guard(network.id)
-  return {
-    keys: () => [networkKey, guardKey],
-    decide: (known) => {
-      if (!known.has(networkKey)) throw networkUnknown('id', network.id)
-      if (known.has(guardKey)) throw beingDeleted(network)
-      return { write: [{ put: guardKey, value: JSON.stringify({ nonce }), lease }], result: undefined }
-    },
-  }
-}
-
 export function bindAlias(alias: string, networkId: string, now: string): Question<void> {
   const networkKey = keys.network(networkId)
-  const guardKey = keys.guard(networkId)
   const aliasKey = keys.alias(alias)
   return {
-    keys: () => [networkKey, guardKey, aliasKey],
+    keys: () => [networkKey, aliasKey],
     decide: (known) => {
-      const record = known.get(networkKey)
-      if (record === undefined) throw networkUnknown('id', networkId)
+      if (!known.has(networkKey)) throw networkUnknown('id', networkId)
       const bound = known.get(aliasKey)
       if (bound !== undefined) {
         const other = read<NetworkRef>(bound).networkId
@@ -68,7 +52,6 @@ export function bindAlias(alias: string, networkId: string, now: string): Questi
           details: { networkId: other },
         })
       }
-      if (known.has(guardKey)) throw beingDeleted(readNetwork(record))
       const value = JSON.stringify({ networkId, boundAt: now })
       return {
         write: [
@@ -108,10 +91,6 @@ export function checkAlias(alias: string, field = 'alias'): string {
 
 export function networkUnknown(by: 'id' | 'name' | 'alias', value: string): HeddleError {
   return new HeddleError('network-unknown', `there is no network with ${by} ${value}`, { field: by, remedy: 'see `heddle network ls`, or create it first' })
-}
-
-export function beingDeleted(network: Network): HeddleError {
-  return new HeddleError('conflict', `network ${network.name} is being deleted`, { remedy: 'try again: it is either gone or usable in a moment' })
 }
 
 /** Names up to five users of a network. */

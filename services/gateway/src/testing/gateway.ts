@@ -1,0 +1,61 @@
+/** A whole gateway on sockets of its own in a temporary directory, in front of a FakeCluster. */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { connect } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createRuntime } from '@heddle/runtime'
+import { pluginClient } from '@heddle/testkit'
+import { encodeRequest } from '../cni/frame.ts'
+import { gatewayConfig } from '../config.ts'
+import { gatewayService } from '../main.ts'
+import { FakeCluster, testHost } from './fake-cluster.ts'
+
+export interface CniReply {
+  readonly exitCode: number
+  readonly stdout: string
+  /** Parsed; undefined when empty. */
+  readonly json: any
+}
+
+export type CniEnv = Readonly<Record<string, string>>
+
+export async function startGateway(config: Readonly<Record<string, unknown>> = {}, shared?: FakeCluster) {
+  const dir = mkdtempSync(join(tmpdir(), 'heddle-gateway-'))
+  const cluster = shared ?? (await new FakeCluster().start())
+  const runtime = createRuntime({ name: 'gateway', host: testHost, version: 'test', log: { level: 'silent', pretty: false } })
+  const places = { runDir: join(dir, 'run'), dockerPluginDir: join(dir, 'plugins') }
+  gatewayService.build(runtime, { bus: cluster.bus }, gatewayConfig.parse({ ...places, releaseTimeoutMs: 200, ...config }))
+  await runtime.start()
+  const sockets = { api: join(dir, 'run/heddle.sock'), cni: join(dir, 'run/cni.sock'), docker: join(dir, 'plugins/heddle.sock') }
+  const docker = pluginClient(sockets.docker)
+  return {
+    cluster,
+    runtime,
+    sockets,
+    docker,
+    cni: (env: CniEnv, config: unknown) => callCni(sockets.cni, env, typeof config === 'string' ? config : JSON.stringify(config)),
+    async stop() {
+      await docker.close()
+      await runtime.stop(2000)
+      if (shared === undefined) await cluster.bus.close()
+      rmSync(dir, { recursive: true, force: true })
+    },
+  }
+}
+
+export type TestGateway = Awaited<ReturnType<typeof startGateway>>
+
+function callCni(socketPath: string, env: CniEnv, stdin: string): Promise<CniReply> {
+  return new Promise((resolve, reject) => {
+    const socket = connect(socketPath)
+    const chunks: Buffer[] = []
+    socket.on('data', (chunk: Buffer) => chunks.push(chunk))
+    socket.once('error', reject)
+    socket.once('end', () => {
+      const bytes = Buffer.concat(chunks)
+      const stdout = bytes.subarray(8).toString()
+      resolve({ exitCode: bytes.readUInt32BE(0), stdout, json: stdout === '' ? undefined : JSON.parse(stdout) })
+    })
+    socket.write(encodeRequest(new Map(Object.entries(env)), stdin))
+  })
+}

@@ -1,3 +1,0 @@
-import { benchIpamClaims } from './bench/ipam-claims.ts'
-
-console.log(await benchIpamClaims())
