@@ -2,7 +2,7 @@
  * Two hosts, one network: a container of dockerd on host 1 and one of containerd on host 2 get addresses from the same
  * pools and reach each other over VXLAN. Every part is real; the hosts are network namespaces. Leaves nothing behind.
  */
-import { type Lab, whyNoContainers, withLab } from '@heddle/testkit'
+import { type Lab, run, whyNoContainers, withLab } from '@heddle/testkit'
 import { checkLeaks } from './leaks.ts'
 import { elapsed, heading, prompt, say, show, step } from './progress.ts'
 import { type Peer, reach, webServer } from './reach.ts'
@@ -21,9 +21,12 @@ try {
   await withLab(story, (what) => say(`  removing ${what}`))
   say(`done in ${elapsed()}: two runtimes, one network, nothing left behind`)
 } catch (error) {
-  process.stderr.write(`\n${error instanceof Error ? error.message : String(error)}\n`)
-  say('the demo failed; everything it made has been removed')
-  process.exitCode = 1
+  const message = error instanceof Error ? error.message : String(error)
+  const interrupted = message.startsWith('interrupted')
+  process.stderr.write(`\n${message}\n`)
+  say(`${interrupted ? 'interrupted' : 'the demo failed'}; what it made has been removed`)
+  // Ends at once, also when a part of the story that was cut off still waits for something.
+  process.exit(interrupted ? 130 : 1)
 }
 
 async function story(lab: Lab): Promise<void> {
@@ -63,7 +66,11 @@ async function dockerContainer(stage: Stage): Promise<Peer> {
   const [{ NetworkSettings: settings }] = JSON.parse(await stage.host1.dockerd.docker(['inspect', 'web-1']))
   const { IPAddress, GlobalIPv6Address } = settings.Networks.blue
   say(`  web-1 has ${IPAddress} and ${GlobalIPv6Address}`)
-  return { name: 'web-1', addresses: [IPAddress, GlobalIPv6Address], exec: (command) => stage.host1.dockerd.docker(['exec', 'web-1', ...command]) }
+  return {
+    name: 'web-1',
+    addresses: [IPAddress, GlobalIPv6Address],
+    exec: (command) => stage.host1.dockerd.docker(['exec', 'web-1', ...command], { timeoutMs: 15_000 }),
+  }
 }
 
 async function ctrContainer(stage: Stage): Promise<{ readonly peer: Peer; readonly remove: () => Promise<void> }> {
@@ -76,14 +83,13 @@ async function ctrContainer(stage: Stage): Promise<{ readonly peer: Peer; readon
     link.ifname === 'lo' ? [] : link.addr_info.filter((info: any) => info.scope === 'global').map((info: any) => info.local),
   )
   say(`  web-2 has ${addresses.join(' and ')}`)
-  return { peer: { name: 'web-2', addresses, exec: (command) => container.exec(command) }, remove: () => container.remove() }
+  return { peer: { name: 'web-2', addresses, exec: (command) => container.exec(command, { timeoutMs: 15_000 }) }, remove: () => container.remove() }
 }
 
 /** busybox's `ip` has no JSON; the machine's own is run in the container's namespace instead. */
 async function inContainerNamespace(stage: Stage): Promise<string> {
   const tasks = await stage.host2.containerd.ctr(['task', 'ls'])
   const pid = /^web-2\s+(\d+)/m.exec(tasks)?.[1] ?? ''
-  const { run } = await import('@heddle/testkit')
   return run(['nsenter', `--net=/proc/${pid}/ns/net`, 'ip', '-json', 'address'])
 }
 

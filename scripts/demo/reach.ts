@@ -29,11 +29,12 @@ export async function reach(from: Peer, to: Peer): Promise<void> {
 }
 
 /** The server of a container that has only just begun may not listen yet. */
+// No -T: busybox 1.35 crashes on it.
 async function fetchPage(from: Peer, address: string): Promise<string> {
   const url = `http://${address.includes(':') ? `[${address}]` : address}/`
   for (let attempt = 1; ; attempt++) {
     try {
-      return await from.exec(['wget', '-q', '-T', '3', '-O', '-', url])
+      return await from.exec(['wget', '-q', '-O', '-', url])
     } catch (error) {
       if (attempt === 10) throw error
       await delay(200)

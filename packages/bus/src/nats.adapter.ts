@@ -192,6 +192,7 @@ class NatsWire implements Wire {
       if (type === Events.Disconnect && this.status === 'connected') {
         this.status = 'disconnected'
         this.#logger.warn({ server: data }, 'lost the connection to NATS')
+        this.#mux.abandon()
         this.#lost.resolve()
       } else if (type === Events.Reconnect && this.status === 'disconnected') {
         this.status = 'connected'

@@ -50,7 +50,9 @@ export async function startFaultProxy(options: FaultProxyOptions): Promise<Fault
 
   const cutLink = (link: Link) => {
     links.delete(link)
-    link.client.resetAndDestroy()
+    // libuv refuses to reset what has been shut down, and Node then never closes it: the process could not end.
+    if (link.client.writableEnded) link.client.destroy()
+    else link.client.resetAndDestroy()
     link.server.destroy()
   }
   const relay = (to: Socket, chunk: Buffer) => {

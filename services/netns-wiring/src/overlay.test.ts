@@ -90,7 +90,6 @@ test.serial('drift planted by hand is named by Check and repaired', async (t) =>
     async () => await inside(one.fabric, 'bridge', 'fdb', 'replace', macB, 'dev', hx, 'dst', lab.address(77), 'self', 'permanent'),
     async () => await inside(one.fabric, 'ip', 'neigh', 'del', '10.1.0.3', 'dev', hb),
     async () => await inside(one.fabric, 'bridge', 'fdb', 'del', macB, 'dev', hx, 'master'),
-    async () => await inside(one.fabric, 'bridge', 'fdb', 'append', macB, 'dev', hx, 'dst', lab.address(78), 'self', 'permanent'),
   ]
   for (const [index, act] of plant.entries()) {
     await act()
@@ -136,11 +135,7 @@ test.serial('a stranger with the right VNI cannot inject frames; a foreign VNI i
     )
   const received = async () => (await packets(one, vxlanName('blue'))).rx
   const dropped = async () =>
-    Number(
-      /counter packets (\d+) bytes \d+ drop\n/.exec(
-        (await inside(one.lab.path, 'nft', 'list', 'chain', 'inet', 'heddle-vxlan', 'member')).split('hb*').pop() ?? '',
-      )?.[1],
-    )
+    Number(/\n\s+counter packets (\d+)/.exec(await inside(one.lab.path, 'nft', 'list', 'chain', 'inet', 'heddle-vxlan', 'member'))?.[1])
   const before = { received: await received(), dropped: await dropped() }
   await send(4097)
   await until('the frame is counted as dropped', async () => (await dropped()) > before.dropped)
@@ -165,8 +160,8 @@ test.serial('a lost delta is made up for by a reconnection', async (t) => {
 })
 
 test.serial('a host that changes its underlay address registers again and traffic follows', async (t) => {
-  await inside(two.lab.path, 'ip', 'address', 'add', `${lab.address(42)}/24`, 'dev', 'eth0')
   await inside(two.lab.path, 'ip', 'address', 'del', `${two.lab.address}/24`, 'dev', 'eth0')
+  await inside(two.lab.path, 'ip', 'address', 'add', `${lab.address(42)}/24`, 'dev', 'eth0')
   await until('the new address is registered', () => lab.brains.hosts.get('h2')?.vtep === lab.address(42))
   await until('the peer points to it', async () => (await inside(one.fabric, 'bridge', 'fdb')).includes(`dst ${lab.address(42)}`))
   const sandboxA = lab.brains.endpoints.get(a.id)?.sandbox ?? ''

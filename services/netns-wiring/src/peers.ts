@@ -8,7 +8,7 @@ import { busServices, eventSubjects, PeerBeat, PeerDelta } from '@heddle/contrac
 import { type Call, type KeyedQueue, PeerFollower, sleep } from '@heddle/core'
 import type { Namespace, NftElement } from '@heddle/kernel'
 import type { NetworkShape } from './domain/network-shape.ts'
-import { actualEntries, ambiguous, entrySteps, PeerEntries } from './domain/peer-entries.ts'
+import { actualEntries, entrySteps, PeerEntries } from './domain/peer-entries.ts'
 import { kernelFailure } from './errors.ts'
 import { background, type HostContext } from './host-context.ts'
 import type { NftTable } from './nft-table.ts'
@@ -213,13 +213,9 @@ export class PeerSync {
 
   async #program(dirty: readonly string[], call: Call): Promise<void> {
     const { kernel } = this.#context
-    const { desired, actual } = this.#entries.tracker
     const place = { ns: this.#ns, vxlan: this.shape.vxlan.name, bridge: this.shape.bridge }
-    const doubled = dirty.filter((key) => actual.get(key) === ambiguous)
-    const { keys, steps } = entrySteps(dirty, desired, place)
-    const clear = entrySteps(doubled, new Map(), place).steps
+    const { keys, steps } = entrySteps(dirty, this.#entries.tracker.desired, place)
     try {
-      if (clear.length > 0) await kernel.run(clear, call)
       for (let at = 0; at < steps.length; at += maxSteps) {
         await kernel.run(steps.slice(at, at + maxSteps), call)
         this.#entries.programmed(keys.slice(at, at + maxSteps))

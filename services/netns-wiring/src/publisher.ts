@@ -56,7 +56,13 @@ export class Publisher {
       }
       const after = given.flatMap((port) => elementsOf(port, addresses))
       this.#replace(endpointId, after)
-      await this.#table.flush(call)
+      try {
+        await this.#table.flush(call)
+      } catch (error) {
+        // What the kernel refused must not stand in the way of every later change.
+        this.#replace(endpointId, before)
+        throw error
+      }
       return given
     })
   }

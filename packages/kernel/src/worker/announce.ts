@@ -6,17 +6,10 @@
 import * as libc from './libc.ts'
 import type { Netns } from './namespaces.ts'
 
-const AF_PACKET = 17
-
 export function sendFrames(netns: Netns, linkIndex: number, frames: readonly Uint8Array[]): void {
   // struct sockaddr_ll (linux/if_packet.h)
   const address = new Uint8Array(20)
-  libc.native.setInt16(address, 0, AF_PACKET)
+  libc.native.setInt16(address, 0, libc.AF_PACKET)
   libc.native.setInt32(address, 4, linkIndex)
   for (const frame of frames) libc.sendTo(netns.packetSocket, frame, address)
-}
-
-/** Protocol 0: it receives nothing. */
-export function openPacketSocket(): number {
-  return libc.socket(AF_PACKET, 0)
 }

@@ -2,7 +2,7 @@
 import { deleteEntry, type Entry, replaceEntry } from '../rtnl/neighbour.ts'
 import type { Operation } from '../types.ts'
 import { Refused } from './failures.ts'
-import type { Open } from './steps.ts'
+import type { Open } from './namespaces.ts'
 
 export type EntryStep = Extract<Operation, { op: `neighbour.${string}` | `fdb.${string}` }>
 

@@ -28,8 +28,9 @@ const mountCall = bind('int mount(const char *, const char *, const char *, unsi
 const umountCall = bind('int umount2(const char *, int)')
 const abortCall = bind('void abort()')
 
-export const EAGAIN = 11
-export const EINTR = 4
+export const AF_PACKET = 17
+const EAGAIN = 11
+const EINTR = 4
 const CLONE_NEWNET = 0x40000000
 const SOCK_RAW_CLOEXEC = 3 | 0o2000000
 const SIOCGIFINDEX = 0x8933

@@ -6,7 +6,6 @@
 import { closeSync, fstatSync, openSync, statSync } from 'node:fs'
 import { NETLINK_ROUTE } from '../rtnl/constants.ts'
 import type { Namespace } from '../types.ts'
-import { openPacketSocket } from './announce.ts'
 import { NamespaceGone } from './failures.ts'
 import * as libc from './libc.ts'
 import { NetlinkSocket } from './netlink-socket.ts'
@@ -33,8 +32,9 @@ export class Netns {
     return this.#socket
   }
 
+  /** For frames to be sent; of protocol 0, so it receives nothing. */
   get packetSocket(): number {
-    this.#packetSocket ??= this.inside(openPacketSocket)
+    this.#packetSocket ??= this.inside(() => libc.socket(libc.AF_PACKET, 0))
     return this.#packetSocket
   }
 
@@ -64,6 +64,9 @@ export class Netns {
   }
 }
 
+/** Opens a namespace for the length of one request. */
+export type Open = (ns: Namespace) => Netns
+
 export class Namespaces {
   readonly #home: Netns
   readonly #own: string | undefined
@@ -79,7 +82,7 @@ export class Namespaces {
   }
 
   /** Opens what `body` asks for and closes it afterwards, residents excepted. */
-  use<T>(body: (open: (ns: Namespace) => Netns) => T): T {
+  use<T>(body: (open: Open) => T): T {
     const opened = new Map<string, Netns>()
     try {
       return body((ns) => {

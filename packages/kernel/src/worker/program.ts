@@ -2,8 +2,8 @@
 import type { Operation, Step, StepOutcome } from '../types.ts'
 import { type EntryStep, isEntryStep, runEntries } from './entries.ts'
 import { type Failure, Refused, SystemCallFailure, toFailure } from './failures.ts'
-import type { Namespaces } from './namespaces.ts'
-import { type Open, runStep } from './steps.ts'
+import type { Namespaces, Open } from './namespaces.ts'
+import { runStep } from './steps.ts'
 import { nowMs } from './time.ts'
 
 /** Small enough that even a refusal for every message fits into the socket's buffer. */

@@ -8,9 +8,7 @@ import type { AddBridge, AddVeth, AddVxlan, Namespace, Operation, SetLink } from
 import { sendFrames } from './announce.ts'
 import { type EntryStep, runEntries } from './entries.ts'
 import { Refused } from './failures.ts'
-import type { Netns } from './namespaces.ts'
-
-export type Open = (ns: Namespace) => Netns
+import type { Netns, Open } from './namespaces.ts'
 
 interface OnLink {
   readonly ns: Namespace

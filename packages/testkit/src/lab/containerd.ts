@@ -6,7 +6,7 @@ import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { privately } from './privately.ts'
-import { killMountNamespace, mountNamespaceOf, type Program, startProgram } from './processes.ts'
+import { type Program, startProgram, stopWithNamespace } from './processes.ts'
 import type { LabScope } from './scope.ts'
 import { attempt, type RunOptions, type RunResult, run } from './shell.ts'
 
@@ -56,19 +56,14 @@ disabled_plugins = ["io.containerd.grpc.v1.cri"]
   path = ${JSON.stringify(join(options.dir, 'opt'))}
 `,
   )
-  const program = await startProgram({
+  const program = await startProgram(scope, {
     name: 'containerd',
+    undo: stopWithNamespace,
     netns: options.netns,
     command: privately({ binds: { '/etc/cni/net.d': options.confDir, '/opt/cni/bin': options.binDir } }, ['containerd', '--config', config]),
     logPath: join(options.dir, 'containerd.log'),
     ready: async () => existsSync(socket) && (await attempt(['ctr', '--address', socket, 'version'])).code === 0,
   })
-  const mounts = mountNamespaceOf(program.pid)
-  const stop = async () => {
-    await program.stop()
-    if (mounts !== undefined && mounts !== mountNamespaceOf('self')) await killMountNamespace(mounts)
-  }
-  scope.defer('containerd', stop)
 
   const inside = (args: readonly string[]) => ['nsenter', '--target', String(program.pid), '--mount', '--net', 'ctr', '--address', socket, ...args]
   const ctr = (args: readonly string[], more?: RunOptions) => run(inside(args), more)
@@ -77,10 +72,10 @@ disabled_plugins = ["io.containerd.grpc.v1.cri"]
   return {
     program,
     ctr,
-    stop,
+    stop: () => stopWithNamespace(program),
     async runWithCni(id, image, command) {
       // In the foreground: a detached `ctr run` never calls CNI DEL. Its snapshotter is chosen by ctr.
-      const runner = await startProgram({
+      const runner = await startProgram(scope, {
         name: `ctr run ${id}`,
         command: inside(['run', '--rm', '--cni', image, id, ...command]),
         logPath: join(options.dir, `ctr-${id}.log`),

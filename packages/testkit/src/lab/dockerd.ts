@@ -6,7 +6,7 @@ import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { request as httpRequest } from 'node:http'
 import { join } from 'node:path'
 import { privately } from './privately.ts'
-import { killMountNamespace, mountNamespaceOf, type Program, startProgram } from './processes.ts'
+import { type Program, startProgram, stopWithNamespace } from './processes.ts'
 import type { LabScope } from './scope.ts'
 import { attempt, type RunOptions, type RunResult, run } from './shell.ts'
 
@@ -62,23 +62,21 @@ async function start(scope: LabScope, options: DockerdOptions, socket: string, s
     ...['--bridge', 'none', '--exec-opt', 'native.cgroupdriver=cgroupfs', '--shutdown-timeout', '2'],
     ...(options.args ?? []),
   ]
-  const program = await startProgram({
+  const stop = async (running: Program) => {
+    // A process 1 that ignores SIGTERM would hold each container, and so dockerd, for ten seconds.
+    for (const container of await request(socket, 'GET', '/containers/json').catch(() => [])) {
+      await request(socket, 'POST', `/containers/${container.Id}/kill`).catch(() => {})
+    }
+    await stopWithNamespace(running)
+  }
+  const program = await startProgram(scope, {
     name: 'dockerd',
     netns: options.netns,
     command: privately({ binds: { '/run/docker/plugins': options.pluginDir } }, command),
     logPath: join(options.dir, 'dockerd.log'),
     ready: async () => existsSync(socket) && (await request(socket, 'GET', '/_ping').catch(() => undefined)) !== undefined,
+    undo: stop,
   })
-  const mounts = mountNamespaceOf(program.pid)
-  const stop = async () => {
-    // A process 1 that ignores SIGTERM would hold each container, and so dockerd, for ten seconds.
-    for (const container of await request(socket, 'GET', '/containers/json').catch(() => [])) {
-      await request(socket, 'POST', `/containers/${container.Id}/kill`).catch(() => {})
-    }
-    await program.stop()
-    if (mounts !== undefined && mounts !== mountNamespaceOf('self')) await killMountNamespace(mounts)
-  }
-  scope.defer('dockerd', stop)
   const version = await request(socket, 'GET', '/version')
   const env = { DOCKER_HOST: `unix://${socket}`, DOCKER_API_VERSION: version.ApiVersion, DOCKER_CONFIG: join(options.dir, 'client') }
   return {
@@ -89,7 +87,7 @@ async function start(scope: LabScope, options: DockerdOptions, socket: string, s
     docker: (args, more) => run(['docker', ...args], { ...more, env: { ...env, ...more?.env } }),
     tryDocker: (args, more) => attempt(['docker', ...args], { ...more, env: { ...env, ...more?.env } }),
     api: (method, path, body) => request(socket, method, `/v${version.ApiVersion}${path}`, body),
-    stop,
+    stop: () => stop(program),
   }
 }
 

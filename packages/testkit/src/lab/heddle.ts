@@ -71,7 +71,7 @@ export async function startHeddle(scope: LabScope, options: HeddleOptions): Prom
   )
   scope.defer(`mounts of ${options.host}`, () => unmountBelow(options.dir))
   const logPath = join(options.dir, 'heddle.log')
-  const program = await startProgram({
+  const program = await startProgram(scope, {
     name: `heddle of ${options.host}`,
     ...(options.netns === undefined ? {} : { netns: options.netns }),
     command: [...heddleCommand(), 'up', '--config', configFile],
@@ -79,7 +79,6 @@ export async function startHeddle(scope: LabScope, options: HeddleOptions): Prom
     env: { HEDDLE_CONFIG: '' },
     ready: () => existsSync(logPath) && readyLine(logPath) !== undefined,
   })
-  scope.defer(`heddle of ${options.host}`, () => program.stop())
   const ready = readyLine(logPath) ?? ''
   const urls = (name: string) => new RegExp(`\\b${name}=(\\S+)`).exec(ready)?.[1]?.split(',') ?? []
   const command = (args: readonly string[]) => [...heddleCommand(), '--socket', join(runDir, 'heddle.sock'), ...args]

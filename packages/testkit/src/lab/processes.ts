@@ -6,6 +6,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { closeSync, openSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
+import type { LabScope } from './scope.ts'
 
 export interface Program {
   readonly pid: number
@@ -30,13 +31,17 @@ export interface ProgramOptions {
   /** Polled until it answers true. */
   readonly ready?: (program: Program) => Promise<boolean> | boolean
   readonly readyTimeoutMs?: number
+  /** How it is ended when the laboratory ends; default: `stop`. */
+  readonly undo?: (program: Program) => Promise<void>
 }
 
-export async function startProgram(options: ProgramOptions): Promise<Program> {
+/** Registered with the scope as soon as it runs; resolves when it is ready. */
+export async function startProgram(scope: LabScope, options: ProgramOptions): Promise<Program> {
   const enter = options.netns === undefined ? [] : ['nsenter', `--net=${options.netns}`]
   const [file, ...args] = [...enter, 'setpriv', '--pdeathsig', 'KILL', ...options.command] as [string, ...string[]]
   const descriptor = openSync(options.logPath, 'a')
-  const child = spawn(file, args, { stdio: ['ignore', descriptor, descriptor], env: { ...process.env, ...options.env } })
+  // A session of its own: Ctrl-C is for the laboratory, which then stops its programs in order.
+  const child = spawn(file, args, { stdio: ['ignore', descriptor, descriptor], env: { ...process.env, ...options.env }, detached: true })
   closeSync(descriptor)
   const ended = new Promise<number | string>((resolve) => {
     child.once('error', (error) => resolve(error.message))
@@ -54,6 +59,7 @@ export async function startProgram(options: ProgramOptions): Promise<Program> {
     stop: (graceMs = 15_000) => terminate(child, 'SIGTERM', graceMs),
     kill: (signal) => terminate(child, signal, 5_000),
   }
+  scope.defer(options.name, () => (options.undo === undefined ? program.stop() : options.undo(program)))
   const deadline = performance.now() + (options.readyTimeoutMs ?? 60_000)
   while (options.ready !== undefined && !(running() && (await options.ready(program)))) {
     if (!running()) throw new Error(`${options.name} ended (${await ended}) before it was ready:\n${program.log()}`)
@@ -75,8 +81,15 @@ async function terminate(child: ChildProcess, signal: NodeJS.Signals, graceMs: n
   clearTimeout(force)
 }
 
+/** Ends a program with a private mount namespace, and everything that lives in that namespace. */
+export async function stopWithNamespace(program: Program): Promise<void> {
+  const mounts = mountNamespaceOf(program.pid)
+  await program.stop()
+  if (mounts !== undefined && mounts !== mountNamespaceOf('self')) await killMountNamespace(mounts)
+}
+
 /** Inode text of a process's mount namespace, `mnt:[4026531841]`; undefined when it is gone. */
-export function mountNamespaceOf(pid: number | 'self'): string | undefined {
+function mountNamespaceOf(pid: number | 'self'): string | undefined {
   try {
     return readlinkSync(`/proc/${pid}/ns/mnt`)
   } catch {
@@ -85,7 +98,7 @@ export function mountNamespaceOf(pid: number | 'self'): string | undefined {
 }
 
 /** Kills every process of a private mount namespace and all their descendants (a container has mounts of its own). */
-export async function killMountNamespace(namespace: string): Promise<void> {
+async function killMountNamespace(namespace: string): Promise<void> {
   if (namespace === mountNamespaceOf('self')) throw new Error('refusing to kill the processes of our own mount namespace')
   for (let round = 0; round < 100; round++) {
     const parents = parentsOfProcesses()

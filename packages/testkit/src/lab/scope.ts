@@ -3,15 +3,27 @@ export class LabScope {
   readonly #undo: { readonly what: string; readonly run: () => Promise<unknown> | unknown }[] = []
   #closing: Promise<void> | undefined
 
-  /** Registers how to undo what is about to be made, or was. */
+  /** Registers how to undo what is about to be made, or was. What comes after the end is undone at once, and refused. */
   defer(what: string, run: () => Promise<unknown> | unknown): void {
     this.#undo.push({ what, run })
+    if (this.#closing === undefined) return
+    // The loop of #close takes it along when it still runs.
+    this.#closing = this.#closing.catch(() => {}).then(() => this.#close(() => {}))
+    throw new Error(`${what}: the laboratory is being taken down`)
   }
 
   /** Undoes everything, once. Rejects with all that could not be undone. */
   close(onStep: (what: string) => void = () => {}): Promise<void> {
     this.#closing ??= this.#close(onStep)
-    return this.#closing
+    return this.#settle()
+  }
+
+  /** Waits also for what was added while it waited. */
+  async #settle(): Promise<void> {
+    for (let seen = this.#closing; ; seen = this.#closing) {
+      await seen
+      if (seen === this.#closing) return
+    }
   }
 
   async #close(onStep: (what: string) => void): Promise<void> {

@@ -1,6 +1,6 @@
+import { HeddleError } from '@heddle/core'
 import anyTest, { type TestFn } from 'ava'
 import fc from 'fast-check'
-import { HeddleError } from '@heddle/core'
 import { startGateway, type TestGateway } from '../testing/gateway.ts'
 import { addBlue, addEnv, blueConfig, leftovers, none } from '../testing/networks.ts'
 
@@ -237,7 +237,11 @@ test('an ADD whose caller goes away undoes itself', async (t) => {
 test('no stdin crashes the door: every answer is a result or a typed error', async (t) => {
   const { cni } = t.context.gateway
   const key = fc.constantFrom('cniVersion', 'name', 'heddle', 'ips', 'mac', 'routes', 'dns', 'args', 'runtimeConfig', 'prevResult', 'cni.dev/valid-attachments')
-  const config = fc.oneof(fc.string(), fc.json(), fc.dictionary(key, fc.jsonValue()).map((given) => JSON.stringify({ ...blueConfig, ...given })))
+  const config = fc.oneof(
+    fc.string(),
+    fc.json(),
+    fc.dictionary(key, fc.jsonValue()).map((given) => JSON.stringify({ ...blueConfig, ...given })),
+  )
   const command = fc.constantFrom('ADD', 'DEL', 'CHECK', 'STATUS', 'GC', 'VERSION', '')
   await fc.assert(
     fc.asyncProperty(command, fc.string({ maxLength: 20 }), config, async (verb, args, stdin) => {

@@ -53,6 +53,7 @@ function callCni(socketPath: string, env: CniEnv, stdin: string): Promise<CniRep
     socket.once('error', reject)
     socket.once('end', () => {
       const bytes = Buffer.concat(chunks)
+      if (bytes.length < 8) return reject(new Error('the gateway hung up'))
       const stdout = bytes.subarray(8).toString()
       resolve({ exitCode: bytes.readUInt32BE(0), stdout, json: stdout === '' ? undefined : JSON.parse(stdout) })
     })

@@ -46,8 +46,8 @@ function buildTree(spans: readonly Span[]): Node[] {
 }
 
 function titleOf(span: Span): string {
-  const subject = span.attributes['heddle.subject'] ?? span.attributes['heddle.link'] ?? ''
-  return subject === '' || span.name.includes(subject) ? span.name : `${span.name} ${subject}`
+  const link = span.attributes['heddle.link'] ?? ''
+  return link === '' || span.name.includes(link) ? span.name : `${span.name} ${link}`
 }
 
 function whereOf(span: Span): string {

@@ -97,7 +97,8 @@ export class EmbeddedServer {
     const { signal } = this.#stopping
     signal.throwIfAborted()
     const { name, command, ready } = this.#spec
-    const child = spawn('setpriv', ['--pdeathsig', 'KILL', ...command], { stdio: ['ignore', 'ignore', 'pipe'] })
+    // A session of its own: Ctrl-C is for this process, which stops its servers after its services.
+    const child = spawn('setpriv', ['--pdeathsig', 'KILL', ...command], { stdio: ['ignore', 'ignore', 'pipe'], detached: true })
     this.#child = child
     let tail = ''
     const serving = Promise.withResolvers<void>()

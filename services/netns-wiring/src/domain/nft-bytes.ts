@@ -7,7 +7,6 @@ import { formatIp, ipBytes, ipOfBytes, parseIp } from '@heddle/net'
 import type { NftType } from './nft-rules.ts'
 
 const width: Readonly<Record<NftType, number>> = { ifname: 16, ipv4_addr: 4, ipv6_addr: 16, inet_service: 4, inet_proto: 4, u24: 4 }
-const protocols: Readonly<Record<string, number>> = { tcp: 6, udp: 17, sctp: 132 }
 
 /** Hex of the values; without trailing zeros, as the kernel leaves out the padding of a lone or last component. */
 export function valuesHex(values: readonly NftValue[]): string {
@@ -35,7 +34,7 @@ function encode({ type, value }: NftValue): Buffer {
   if (type === 'ifname') bytes.write(String(value))
   else if (type === 'ipv4_addr' || type === 'ipv6_addr') bytes.set(ipBytes(parseIp(String(value))))
   else if (type === 'inet_service') bytes.writeUInt16BE(Number(value))
-  else if (type === 'inet_proto') bytes[0] = protocols[value] ?? Number(value)
+  else if (type === 'inet_proto') bytes[0] = Number(value)
   else bytes.writeUIntBE(Number(value), 0, 3)
   return bytes
 }
@@ -44,6 +43,6 @@ function decode(type: NftType, bytes: Buffer): string | number {
   if (type === 'ifname') return bytes.toString('latin1').replace(/\0+$/, '')
   if (type === 'ipv4_addr' || type === 'ipv6_addr') return formatIp(ipOfBytes(bytes))
   if (type === 'inet_service') return bytes.readUInt16BE()
-  if (type === 'inet_proto') return Object.entries(protocols).find(([, number]) => number === bytes[0])?.[0] ?? bytes[0] ?? 0
+  if (type === 'inet_proto') return bytes.readUInt8()
   return bytes.readUIntBE(0, 3)
 }

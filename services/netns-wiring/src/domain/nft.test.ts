@@ -13,7 +13,7 @@ test('an element has the bytes the kernel keeps: components padded to four bytes
   )
   t.is(
     valuesHex([
-      { type: 'inet_proto', value: 'tcp' },
+      { type: 'inet_proto', value: 6 },
       { type: 'inet_service', value: 8080 },
     ]),
     '060000001f90',
@@ -24,7 +24,7 @@ test('what is encoded is decoded to the same values, with and without the paddin
   const values: NftValue[] = [
     { type: 'ifname', value: 'hb0123456789a' },
     { type: 'ipv6_addr', value: '2001:db8::1:0:0:100' },
-    { type: 'inet_proto', value: 'udp' },
+    { type: 'inet_proto', value: 17 },
     { type: 'inet_service', value: 256 },
     { type: 'u24', value: 0xff0000 },
   ]

@@ -160,20 +160,17 @@ function entryStep(key: EntryKey, value: string | undefined, { ns, vxlan, bridge
     : { op: 'neighbour.replace', ns, name: bridge, address: what, mac: value }
 }
 
-/** What the kernel holds of a network's entries. A MAC with two destinations gets a value that is never desired. */
+/** What the kernel holds of a network's entries. */
 export function actualEntries(vxlan: LinkInfo, bridge: LinkInfo, dump: readonly NeighbourInfo[]): Map<EntryKey, string> {
   const entries = new Map<EntryKey, string>()
   for (const { linkIndex, table, mac, address, permanent } of dump) {
-    if (table === 'vxlan' && linkIndex === vxlan.index) entries.set(`vxlan ${mac}`, entries.has(`vxlan ${mac}`) ? ambiguous : address)
+    if (table === 'vxlan' && linkIndex === vxlan.index) entries.set(`vxlan ${mac}`, address)
     if (table === 'bridge' && linkIndex === vxlan.index && permanent && mac !== vxlan.mac && mac !== bridge.mac && !isGroup(mac))
       entries.set(`bridge ${mac}`, onPort)
     if (table === 'neighbour' && linkIndex === bridge.index && permanent) entries.set(`neighbour ${address}`, mac)
   }
   return entries
 }
-
-/** Value of a VXLAN entry with several destinations: replace would keep the others, so it is deleted first. */
-export const ambiguous = 'ambiguous'
 
 /** IEEE 802: the group bit is the lowest of the first octet. */
 function isGroup(mac: string): boolean {

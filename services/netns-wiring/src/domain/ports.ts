@@ -7,6 +7,9 @@ import type { NftElement, NftValue } from '@heddle/kernel'
 export const portMaps = ['any4', 'any6', 'given4', 'given6'] as const
 export type PortMap = (typeof portMaps)[number]
 
+/** IANA protocol numbers. */
+const protocols: Readonly<Record<string, number>> = { tcp: 6, udp: 17, sctp: 132 }
+
 export interface PublishedElement {
   readonly map: PortMap
   readonly element: NftElement
@@ -15,7 +18,7 @@ export interface PublishedElement {
 /** Throws invalid-argument naming the mapping. */
 export function checkMapping(port: PortMapping, index: number): void {
   const field = `ports[${index}]`
-  if (!['tcp', 'udp', 'sctp'].includes(port.protocol))
+  if (!Object.hasOwn(protocols, port.protocol))
     throw invalid(`${field}.protocol`, `protocol ${JSON.stringify(port.protocol)} cannot be published`, 'use "tcp", "udp" or "sctp"')
   if (port.hostAddress !== '' && !isIPv4(port.hostAddress) && !isIPv6(port.hostAddress)) {
     throw invalid(`${field}.host_address`, `${JSON.stringify(port.hostAddress)} is no IP address`, 'leave it empty for every address of the host')
@@ -33,7 +36,7 @@ export function elementsOf(port: PortMapping, addresses: readonly string[]): Pub
     if (port.hostAddress !== '' && isIPv6(port.hostAddress) !== v6) return []
     const type = v6 ? ('ipv6_addr' as const) : ('ipv4_addr' as const)
     const match: NftValue[] = [
-      { type: 'inet_proto', value: port.protocol },
+      { type: 'inet_proto', value: protocols[port.protocol] ?? 0 },
       { type: 'inet_service', value: port.hostPort },
     ]
     const key: NftValue[] = anyHost ? match : [{ type, value: port.hostAddress }, ...match]
@@ -52,7 +55,7 @@ export function mappingOf({ map, element }: PublishedElement): { readonly port: 
   return {
     address: String(address?.value),
     port: {
-      protocol: String(protocol?.value),
+      protocol: Object.entries(protocols).find(([, number]) => number === protocol?.value)?.[0] ?? String(protocol?.value),
       hostAddress: map.startsWith('given') ? String(element.key[0]?.value) : '',
       hostPort: Number(hostPort?.value),
       containerPort: Number(containerPort?.value),

@@ -143,6 +143,11 @@ export class Lab {
     return endpoint
   }
 
+  /** Undone at the end, in reverse order. */
+  defer(undo: () => unknown): void {
+    this.#undo.push(undo)
+  }
+
   async close(): Promise<void> {
     for (const undo of this.#undo.splice(0).reverse()) await undo()
   }

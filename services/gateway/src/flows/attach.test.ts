@@ -1,0 +1,109 @@
+import { HeddleError, withCall } from '@heddle/core'
+import test from 'ava'
+import { addBlue, leftovers, netns, none } from '../testing/networks.ts'
+import { startParts } from '../testing/parts.ts'
+import { type AttachWish, attach } from './attach.ts'
+import { detach } from './detach.ts'
+import type { FlowParts } from './parts.ts'
+
+const ports = [{ protocol: 'tcp', hostAddress: '', hostPort: 8080, containerPort: 80 }]
+
+function wishOf(parts: FlowParts, more: Partial<AttachWish> = {}): AttachWish {
+  const endpoint = { id: 'e1', containerId: 'c1', containerName: '', interfaceName: 'eth0', sandbox: netns, mac: '', ports, runtime: 'cni' }
+  return { endpoint, network: (call) => parts.directory.byName('blue', call), addresses: [], routes: [], ...more }
+}
+
+const within = <T>(timeoutMs: number, body: Parameters<typeof withCall<T>>[1]) => withCall<T>({ timeoutMs, key: 'e1' }, body)
+
+for (const step of ['ipam.allocate', 'wiring.prepare', 'networks.putEndpoint', 'wiring.attach', 'wiring.publishPorts']) {
+  test(`when ${step} fails everything is undone and its failure is the one reported`, async (t) => {
+    const { fake, parts, stop } = await startParts()
+    addBlue(fake)
+    fake.faults.set(step, new HeddleError('kernel-refused', `${step} failed`))
+    const error = await t.throwsAsync(within(5000, (call) => attach(parts, wishOf(parts), call)))
+    t.is(error?.message, `${step} failed`)
+    t.deepEqual(leftovers(fake), none)
+    await stop()
+  })
+
+  test(`when ${step} never answers the caller is told at its deadline and everything is undone after it`, async (t) => {
+    const { fake, parts, stop } = await startParts()
+    addBlue(fake)
+    fake.faults.set(step, 'hang')
+    await t.throwsAsync(
+      within(150, (call) => attach(parts, wishOf(parts), call)),
+      { message: /no result within/ },
+    )
+    await parts.endpoints.idle()
+    t.deepEqual(leftovers(fake), none)
+    await stop()
+  })
+}
+
+test('an undo that fails does not hide the first failure', async (t) => {
+  const { fake, parts, stop } = await startParts()
+  addBlue(fake)
+  fake.faults.set('wiring.attach', new HeddleError('netns-gone', 'first'))
+  fake.faults.set('wiring.detach', new HeddleError('kernel-refused', 'second'))
+  await t.throwsAsync(
+    within(5000, (call) => attach(parts, wishOf(parts), call)),
+    { message: 'first' },
+  )
+  t.is(fake.ipam.claims.size, 0, 'what comes after the failed undo is undone all the same')
+  await stop()
+})
+
+test('a network that was deleted and made again behind the directory is found by the second try', async (t) => {
+  const { fake, parts, stop } = await startParts()
+  const old = addBlue(fake)
+  await within(1000, (call) => parts.directory.byName('blue', call))
+  fake.networks.delete(old.id)
+  fake.addNetwork({ ...old, id: 'f'.repeat(32) })
+  const attached = await within(5000, (call) => attach(parts, wishOf(parts), call))
+  t.is(attached.network.id, 'f'.repeat(32))
+  t.deepEqual(leftovers(fake), { claims: 2, endpoints: 1, interfaces: 1 })
+  await stop()
+})
+
+test('a network that is gone for good is unknown after one more try', async (t) => {
+  const { fake, parts, stop } = await startParts()
+  const old = addBlue(fake)
+  await within(1000, (call) => parts.directory.byName('blue', call))
+  fake.networks.delete(old.id)
+  const error = await t.throwsAsync(within(5000, (call) => attach(parts, wishOf(parts), call)))
+  t.is(HeddleError.from(error).code, 'network-unknown')
+  t.deepEqual(leftovers(fake), none)
+  await stop()
+})
+
+test('when nobody can say whether the endpoint is in use, its addresses are left to the sweep', async (t) => {
+  const { fake, parts, stop } = await startParts()
+  addBlue(fake)
+  await within(1000, (call) => attach(parts, wishOf(parts), call))
+  fake.faults.set('wiring.prepare', new HeddleError('interface-exists', 'it is in use')).set('networks.listEndpoints', 'hang')
+  await t.throwsAsync(
+    within(5000, (call) => attach(parts, wishOf(parts), call)),
+    { message: 'it is in use' },
+  )
+  t.is(fake.ipam.claims.size, 2)
+  await stop()
+})
+
+test('a detach waits for the attach before it, and leaves nothing', async (t) => {
+  const { fake, parts, stop } = await startParts()
+  addBlue(fake)
+  const wish = { endpointId: 'e1', networkId: '', sandbox: netns, interfaceName: 'eth0' }
+  await Promise.all([within(1000, (call) => attach(parts, wishOf(parts), call)), within(1000, (call) => detach(parts, wish, call))])
+  t.deepEqual(leftovers(fake), none)
+  await stop()
+})
+
+test('a detach tells the caller when no brain was told', async (t) => {
+  const { fake, parts, stop } = await startParts()
+  fake.faults.set('ipam', 'hang')
+  const wish = { endpointId: 'e1', networkId: '', sandbox: netns, interfaceName: 'eth0' }
+  t.deepEqual(await within(5000, (call) => detach(parts, wish, call)), { told: false })
+  fake.faults.clear()
+  t.deepEqual(await within(5000, (call) => detach(parts, wish, call)), { told: true })
+  await stop()
+})
