@@ -2,13 +2,14 @@
  * Makes dist/: the `heddle` command as a few files that need nothing but Node. Smaller in memory and quicker to start than
  * the sources. What is read at run time goes along: .proto files, the descriptor set, koffi's native part, the CNI plugin.
  */
-import { chmodSync, copyFileSync, cpSync, existsSync, globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, copyFileSync, cpSync, existsSync, globSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join, relative, resolve } from 'node:path'
 import { build, type Plugin } from 'esbuild'
 
 const repository = resolve(import.meta.dirname, '..')
-const dist = join(repository, 'dist')
+/** Made beside the old one, which stays until the new one is whole. */
+const dist = join(repository, 'dist.new')
 const packagesWithFiles = new Set<string>()
 
 /** CommonJS packages find their .proto files from `__dirname`: each keeps its own below dist/vendor. */
@@ -66,6 +67,8 @@ writeFileSync(
   `${JSON.stringify({ name: 'heddle', version: versionOf(join(repository, 'package.json')), type: 'module', license: 'Apache-2.0' })}\n`,
 )
 chmodSync(join(dist, 'heddle.js'), 0o755)
+rmSync(join(repository, 'dist'), { recursive: true, force: true })
+renameSync(dist, join(repository, 'dist'))
 const bytes = Object.values(result.metafile.outputs).reduce((sum, output) => sum + output.bytes, 0)
 process.stdout.write(`dist/heddle.js: ${Object.keys(result.metafile.outputs).length} files, ${(bytes / 2 ** 20).toFixed(1)} MiB\n`)
 

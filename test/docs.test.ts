@@ -1,8 +1,8 @@
 // What the documentation names exists: every path, every subject, every npm script.
 import { existsSync, globSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import test from 'ava'
 import { type BusService, busServices, eventSubjects, subjectOf } from '@heddle/contract'
+import test from 'ava'
 import { root } from './sources.ts'
 
 const pages = ['README.md', 'CONTRIBUTING.md', ...globSync('docs/**/*.md', { cwd: root }), ...globSync('{packages,services,deploy}/*/README.md', { cwd: root })]

@@ -25,7 +25,14 @@ export const memorySuite: Suite = {
         config: { embedded: { listen: underlay.gateway } },
       })
       const netns = `/run/netns/${underlay.hosts[0]?.name}`
-      const heddle = await startHeddle(lab.scope, { host: 'h0', netns, dir: join(lab.dir, 'h0'), services: ['host'], nats: control.nats })
+      const heddle = await startHeddle(lab.scope, {
+        host: 'h0',
+        netns,
+        dir: join(lab.dir, 'h0'),
+        services: ['host'],
+        nats: control.nats,
+        config: { wiring: { underlay: { interface: 'eth0' } } },
+      })
       return residentAfterAttachments(lab, heddle, netns, progress)
     })
     const embedded = await withLab(async (lab) => {

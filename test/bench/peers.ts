@@ -34,7 +34,14 @@ export const peersSuite: Suite = {
       const seen = new Map<string, number[]>()
       for (const [index, host] of underlay.hosts.entries()) {
         const netns = `/run/netns/${host.name}`
-        const heddle = await startHeddle(scope, { host: `h${index}`, netns, dir: join(dir, `h${index}`), services: ['host'], nats: control.nats })
+        const heddle = await startHeddle(scope, {
+          host: `h${index}`,
+          netns,
+          dir: join(dir, `h${index}`),
+          services: ['host'],
+          nats: control.nats,
+          config: { wiring: { underlay: { interface: 'eth0' } } },
+        })
         await attachOne(scope, dir, `hdp${process.pid}-${index}`, heddle.cniSocket)
         watchFdb(scope, join(heddle.runDir, 'netns/fabric'), (mac, atMs) => seen.get(mac)?.push(atMs))
       }

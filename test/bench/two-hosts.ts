@@ -34,7 +34,14 @@ export async function startTwoHosts({ scope, dir }: Lab): Promise<TwoHosts> {
   const start = async (index: 0 | 1): Promise<DockerHost> => {
     const host = underlay.hosts[index] as UnderlayHost
     const netns = `/run/netns/${host.name}`
-    const heddle = await startHeddle(scope, { host: `h${index}`, netns, dir: join(dir, `h${index}`), services: ['host'], nats: control.nats })
+    const heddle = await startHeddle(scope, {
+      host: `h${index}`,
+      netns,
+      dir: join(dir, `h${index}`),
+      services: ['host'],
+      nats: control.nats,
+      config: { wiring: { underlay: { interface: 'eth0' } } },
+    })
     const dockerDir = join(dir, `docker${index}`)
     mkdirSync(dockerDir)
     const dockerd = await startDockerd(scope, { netns, dir: dockerDir, pluginDir: heddle.pluginDir })

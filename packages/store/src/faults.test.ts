@@ -41,6 +41,12 @@ const get = (store: Store, key: string) => within((call) => store.get(key, call)
 const claim = (key: string, owner: string): Transaction => ({ when: [{ key, is: 'absent' }], write: [{ put: key, value: owner }], otherwiseRead: [key] })
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
 
+/** Cut first: a reply that has not reached the proxy yet is lost as well. */
+function loseAndHeal(proxy: FaultProxy): void {
+  proxy.cut()
+  proxy.pass()
+}
+
 async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
   for (let tries = 0; !(await condition()) && tries < 2_000; tries++) await pause(5)
 }
@@ -50,7 +56,7 @@ test('a claim whose reply was lost is reported as ours', async (t) => {
   proxy.swallowReplies()
   const claiming = commit(store, claim('k', 'us'))
   await until(async () => (await get(direct, 'k')) !== undefined)
-  proxy.pass()
+  loseAndHeal(proxy)
   const done = await claiming
   t.true(done.succeeded)
   t.is((await get(direct, 'k'))?.modRevision, done.revision)
@@ -73,7 +79,7 @@ test('a claim whose reply was lost is reported as ours although somebody has ove
   await until(async () => (await get(direct, 'k')) !== undefined)
   const ours = await get(direct, 'k')
   await commit(direct, { write: [{ put: 'k', value: 'later' }] })
-  proxy.pass()
+  loseAndHeal(proxy)
   const done = await claiming
   t.true(done.succeeded)
   t.is(ours?.modRevision, done.revision)
@@ -84,7 +90,7 @@ test("a claim whose reply was lost is reported as refused when the key is somebo
   proxy.blackHole()
   const claiming = commit(store, claim('k', 'us'))
   await commit(direct, claim('k', 'them'))
-  proxy.pass()
+  loseAndHeal(proxy)
   const done = await claiming
   t.false(done.succeeded)
   t.is(done.succeeded || done.found.get('k')?.value, 'them')
@@ -98,7 +104,7 @@ test('a lost reply to a write that could happen twice is read back, not repeated
   const writing = commit(store, put)
   await until(async () => (await get(direct, 'k')) !== undefined)
   const before = await get(direct, 'k')
-  proxy.pass()
+  loseAndHeal(proxy)
   t.deepEqual(await writing, { succeeded: true, revision: before?.modRevision as bigint })
   t.deepEqual(await get(direct, 'k'), before)
 
@@ -107,7 +113,7 @@ test('a lost reply to a write that could happen twice is read back, not repeated
   const outcome = t.throwsAsync(deleted)
   await until(async () => (await get(direct, 'k'))?.value === 'us again')
   await commit(direct, { write: [{ delete: 'k' }] })
-  proxy.pass()
+  loseAndHeal(proxy)
   const error = await outcome
   t.true(HeddleError.is(error) && error.code === 'unavailable')
   t.is(await get(direct, 'k'), undefined)
@@ -119,7 +125,7 @@ test('whose a lost deletion was cannot be told, and is not guessed', async (t) =
   proxy.swallowReplies()
   const deleting = t.throwsAsync(commit(store, { when: [{ key: 'k', is: 'at', modRevision: revision }], write: [{ delete: 'k' }] }))
   await until(async () => (await get(direct, 'k')) === undefined)
-  proxy.pass()
+  loseAndHeal(proxy)
   const error = await deleting
   t.true(HeddleError.is(error) && error.code === 'unavailable' && error.retryable)
 })

@@ -1,5 +1,5 @@
 /** What the dialects share: a plugin call with its own deadline and its own trace, and a unix socket to hear it on. */
-import { chmodSync, mkdirSync, rmSync } from 'node:fs'
+import { chmodSync, lstatSync, mkdirSync, rmSync } from 'node:fs'
 import { connect, type Server } from 'node:net'
 import { dirname } from 'node:path'
 import { type Call, HeddleError, raceCall, rootContext, type TraceHeaders, withCall, withService, withSpan } from '@heddle/core'
@@ -51,7 +51,7 @@ export async function listenUnix(server: Server, path: string): Promise<void> {
   chmodSync(path, 0o600)
 }
 
-/** Makes the directory (0700) and removes a dead socket. Fails with invalid-argument when somebody is listening. */
+/** Makes the directory (0700) and removes a dead socket. Fails with invalid-argument when somebody is listening or the file is none. */
 export async function claimSocketPath(path: string): Promise<void> {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
   const state = await new Promise<'live' | 'dead' | 'absent'>((resolve) => {
@@ -68,5 +68,12 @@ export async function claimSocketPath(path: string): Promise<void> {
       remedy: 'stop the other gateway, or give this one another runDir',
     })
   }
-  if (state === 'dead') rmSync(path, { force: true })
+  if (state === 'absent') return
+  if (!lstatSync(path).isSocket()) {
+    throw new HeddleError('invalid-argument', `${path} is there and is no socket`, {
+      field: 'runDir',
+      remedy: 'remove it, or give this gateway another runDir',
+    })
+  }
+  rmSync(path, { force: true })
 }

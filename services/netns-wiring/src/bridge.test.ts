@@ -20,9 +20,15 @@ const pool = (v4: string, v6: string) => [
 const http = (hostPort: number, hostAddress = ''): PortMapping => ({ protocol: 'tcp', hostAddress, hostPort, containerPort: 80 })
 const publish = (endpoint: Endpoint, network: Network, ports: PortMapping[]) =>
   within((call) => one.wiring.publishPorts({ endpointId: endpoint.id, network, addresses: endpoint.addresses, ports }, call)).then((answer) => answer.ports)
+/** Whether the web server's answer comes back, asked from inside a namespace. */
 const fetches = (ns: string, url: string) =>
-  inside(ns, 'curl', '--noproxy', '*', '-sgm', '2', url).then(
-    (text) => text.includes('woven'),
+  inside(
+    ns,
+    process.execPath,
+    '-e',
+    `fetch('${url}', { signal: AbortSignal.timeout(2000) }).then((answer) => answer.text()).then((text) => process.exit(text === 'woven' ? 0 : 1))`,
+  ).then(
+    () => true,
     () => false,
   )
 
@@ -31,7 +37,12 @@ test.before(async () => {
   one = await lab.start('h1')
   outside = lab.host('h2').path
   web = await lab.attach(one, lan(), 'web', ['10.9.0.2/24', 'fd09::2/64'], [...toGateway('10.9.0.1'), ...toGateway('fd09::1')])
-  const server = spawn('nsenter', [`--net=${web.sandbox}`, 'node', '-e', 'require("http").createServer((_, answer) => answer.end("woven")).listen(80)'])
+  const server = spawn('nsenter', [
+    `--net=${web.sandbox}`,
+    process.execPath,
+    '-e',
+    'require("http").createServer((_, answer) => answer.end("woven")).listen(80)',
+  ])
   lab.defer(() => server.kill())
   await until('the web server listens', async () => (await inside(web.sandbox, 'ss', '-Hltn')).includes(':80'))
 })
@@ -240,7 +251,8 @@ test.serial('a network without endpoints is taken away after its linger', async 
   const ids = (await within((call) => one.wiring.listAttachments({}, call))).attachments.map(({ endpointId }) => endpointId)
   await Promise.all(ids.map((endpointId) => within((call) => one.wiring.detach({ endpointId }, call))))
   await until('every bridge is gone', async () => !(await inside(one.lab.path, 'ip', 'link')).includes(' hb'))
-  await until('no element is left', async () => !/"hb/.test(await inside(one.lab.path, 'nft', 'list', 'table', 'inet', 'heddle')))
+  await until('no bridge element is left', async () => !/"hb/.test(await inside(one.lab.path, 'nft', 'list', 'table', 'inet', 'heddle')))
+  await one.reconcile()
   const { inventory } = await within((call) => one.wiring.inspect({}, call))
   t.deepEqual(inventory, { links: 0, fdbEntries: 0, neighbours: 0, namespaces: 0, publishedPorts: 0, networks: 0 })
 })

@@ -2,7 +2,7 @@
  * Endpoints of this host: prepared, attached, detached. The attach path reads nothing: it writes one kernel program and
  * looks at the kernel only when that is refused.
  */
-import type { AttachResponse, Endpoint, Network, Route } from '@heddle/contract'
+import type { AttachResponse, Endpoint, Network, PortMapping, Route } from '@heddle/contract'
 import { type Call, KeyedQueue, undoCall, withCall, withSpan } from '@heddle/core'
 import type { LinkInfo, Namespace, NeighbourInfo, Step } from '@heddle/kernel'
 import { configureSteps, type EndpointShape, endpointPort, endpointShape, portSteps, vethStep } from './domain/endpoint-steps.ts'
@@ -91,6 +91,21 @@ export class Endpoints {
     })
   }
 
+  has(endpointId: string): boolean {
+    return this.#held.has(endpointId)
+  }
+
+  /** Publishes ports of an endpoint; its port is let send frames back to where they came from. */
+  publish(endpointId: string, addresses: readonly string[], ports: readonly PortMapping[], call: Call): Promise<PortMapping[]> {
+    return this.#queue.run(endpointId, async () => {
+      const given = await this.#publisher.publish(endpointId, addresses, ports, call)
+      const { kernel, hostNs } = this.#context
+      // Published before it is attached: the link gets the flag when it is made.
+      await kernel.run([{ op: 'bridge.port', ns: hostNs, name: hostEndName(endpointId), hairpin: true, tolerate: ['ENODEV'] }], call)
+      return given
+    })
+  }
+
   /** Takes over what a dump of `ns` shows of an earlier life of this process. Writes nothing. */
   adopt(ns: Namespace, links: readonly LinkInfo[]): void {
     for (const link of links) {
@@ -129,7 +144,7 @@ export class Endpoints {
       await this.#queue.run(record.id, async () => {
         const shape = endpointShape(record, present.shape, present.ns, hostNs)
         const link = links.get(shape.hostEnd)
-        const steps = link === undefined ? [] : portRepair(shape, link, bridge, entries)
+        const steps = link === undefined ? [] : portRepair(shape, link, bridge, entries, this.#publisher.has(shape.id))
         if (steps.length === 0) return
         await kernel.run(steps, call).catch((error: unknown) => {
           this.#context.logger.warn({ err: kernelFailure(error, steps, kernel), endpoint: record.id }, 'the port of an endpoint could not be repaired')
@@ -171,7 +186,7 @@ export class Endpoints {
   /** The pair, its port and `configure` in one program. Whether the pair was there already. */
   async #make(present: PresentNetwork, shape: EndpointShape, configure: readonly Step[], call: Call): Promise<boolean> {
     const { kernel } = this.#context
-    const after = [...portSteps(shape), ...configure]
+    const after = [...portSteps(shape, this.#publisher.has(shape.id)), ...configure]
     let steps: readonly Step[] = [vethStep(shape), ...after]
     for (let attempt = 0; ; attempt++) {
       try {
@@ -258,12 +273,12 @@ export class Endpoints {
   }
 }
 
-function portRepair(shape: EndpointShape, link: LinkInfo, bridge: LinkInfo, entries: readonly NeighbourInfo[]): Step[] {
+function portRepair(shape: EndpointShape, link: LinkInfo, bridge: LinkInfo, entries: readonly NeighbourInfo[], hairpin: boolean): Step[] {
   const enslaved = link.masterIndex === bridge.index
   const known = entries.some(({ table, linkIndex, mac, permanent }) => table === 'bridge' && linkIndex === link.index && mac === shape.mac && permanent)
   return [
     ...linkDrift(shape.hostEnd, shape.ns, link, { mtu: shape.mtu, alias: shape.alias, ...(enslaved ? {} : { master: shape.bridge }) }),
-    ...(enslaved && known && !portDrifted(link, endpointPort) ? [] : portSteps(shape)),
+    ...(enslaved && known && !portDrifted(link, endpointPort) ? [] : portSteps(shape, hairpin)),
   ]
 }
 

@@ -43,7 +43,7 @@ export function wiringHandlers(parts: HandlerParts): Handlers<WiringDefinition> 
           remedy: 'connect the container to a bridge network as well, and publish from there',
         })
       }
-      return { ports: await publisher.publish(request.endpointId, request.addresses.map(withoutLength), request.ports, call) }
+      return { ports: await endpoints.publish(request.endpointId, request.addresses.map(withoutLength), request.ports, call) }
     },
     async listAttachments(_request, call) {
       return { attachments: await attachments(parts, call) }

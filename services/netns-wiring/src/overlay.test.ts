@@ -127,7 +127,7 @@ test.serial('a stranger with the right VNI cannot inject frames; a foreign VNI i
   const send = (vni: number) =>
     inside(
       two.lab.path,
-      'node',
+      process.execPath,
       '-e',
       `const s = require('dgram').createSocket('udp4')
        const frame = Buffer.from('08000000${vni.toString(16).padStart(6, '0')}00' + 'ffffffffffff' + '026666666666' + '0806' + '00'.repeat(46), 'hex')

@@ -21,6 +21,10 @@ export class Publisher {
     return portMaps.reduce((sum, map) => sum + this.#table.elements(map).length, 0)
   }
 
+  has(endpointId: string): boolean {
+    return this.#published.has(endpointId)
+  }
+
   /**
    * Replaces what the endpoint had. A mapping with host port 0 keeps the port it was given before. Throws port-taken.
    * `addresses` without length.
@@ -77,8 +81,9 @@ export class Publisher {
   }
 
   /**
-   * After a restart or a repair: an element in the kernel belongs to the endpoint with its container address, whether the
-   * record names it or not; one whose address no endpoint has is nobody's and goes with the next strict verify.
+   * After a restart or a repair, with the endpoints that have an interface here: an element in the kernel belongs to the
+   * endpoint with its container address, whether the record names it or not; one whose address none has is nobody's and
+   * goes with the next strict verify.
    */
   adopt(endpoints: readonly { readonly id: string; readonly addresses: readonly string[]; readonly ports: readonly PortMapping[] }[]): void {
     const owner = new Map(endpoints.flatMap(({ id, addresses }) => addresses.map((address) => [address, id] as const)))

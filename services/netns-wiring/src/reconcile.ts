@@ -133,12 +133,12 @@ export class Reconciler {
 
   /** `strict`: every network's elements are known, so what else is in the tables goes. */
   async #verifyTables(strict: boolean, call: Call): Promise<void> {
-    const { networks, vxlanTable, bridgeTable, forwardPolicy, publisher, context } = this.#parts
+    const { networks, endpoints, vxlanTable, bridgeTable, forwardPolicy, publisher, context } = this.#parts
     const kinds = new Set([...networks.present.values()].map(({ shape }) => shape.kind))
     if (kinds.has('overlay') || (await vxlanTable.present(call))) await vxlanTable.verify(strict, call)
     if (!kinds.has('bridge') && !(await bridgeTable.present(call))) return
     await bridgeTable.read(call)
-    const records = this.#records?.endpoints ?? []
+    const records = (this.#records?.endpoints ?? []).filter(({ id }) => endpoints.has(id))
     publisher.adopt(records.map(({ id, addresses, ports }) => ({ id, addresses: addresses.map(withoutLength), ports })))
     await bridgeTable.verify(strict, call)
     if (!kinds.has('bridge')) return

@@ -54,7 +54,7 @@ export class PeerPublisher {
   }
 
   snapshot(networkId: string, page: number, revision: bigint): SnapshotResponse {
-    return this.#pages.page(this.#tables.view(networkId), page, revision)
+    return this.#pages.page(this.#tables, networkId, page, revision)
   }
 
   /** Says of every table what it should be. */

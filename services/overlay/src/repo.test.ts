@@ -29,7 +29,12 @@ type Body = (
   call: Call,
   store: Store,
 ) => Promise<void>
-let lastVni = 4096
+let lastNumber = 0
+/** Tests share one etcd: each takes VNIs and addresses of its own. */
+function fresh(): number {
+  lastNumber++
+  return lastNumber
+}
 
 /** Every behaviour on the memory store and on etcd; `open` opens a replica, `id` makes a network id of this test alone. */
 function behaves(sentence: string, body: Body): void {
@@ -67,7 +72,7 @@ behaves('a network gets one VNI, however often and wherever it is claimed', asyn
 })
 
 behaves('many networks claiming at once never share a VNI, also when all try the same ones', async (t, open, id, call) => {
-  const from = (lastVni += 1_000)
+  const from = 4096 + 1_000 * fresh()
   // Every replica probes the same small range.
   const narrow = () => (from - 4096 + Math.floor(Math.random() * 60)) / (2 ** 24 - 4096)
   const repos = await Promise.all([open(narrow), open(narrow), open(narrow)])
@@ -77,7 +82,7 @@ behaves('many networks claiming at once never share a VNI, also when all try the
 
 behaves('a freed VNI rests before it may be used again', async (t, open, id, call) => {
   const repo = await open()
-  const vni = (lastVni += 1_000)
+  const vni = 4096 + 1_000 * fresh()
   t.is(await repo.claimVni(id('blue'), vni, call), vni)
   t.true(await repo.releaseVni(id('blue'), call))
   t.false(await repo.releaseVni(id('blue'), call))
@@ -107,7 +112,7 @@ behaves('two hosts that want one VTEP address at once: one gets it', async (t, o
   const [one, two] = [await open(), await open()]
   const host = (name: string) => ({
     name: id(name),
-    vtep: `192.0.2.${(lastVni += 1) % 250}`,
+    vtep: `192.0.2.${fresh()}`,
     underlayMtu: 1500,
     epoch: 'e',
     registeredAt: 'now',
@@ -123,7 +128,7 @@ behaves('two hosts that want one VTEP address at once: one gets it', async (t, o
 
 behaves('registering again gives up the old lease, the old address and keeps the time of the first', async (t, open, id, call, store) => {
   const repo = await open()
-  const host = { name: id('h1'), vtep: `198.51.100.${(lastVni += 1) % 250}`, underlayMtu: 1500, epoch: 'e1', registeredAt: 'first', alive: true, version: '' }
+  const host = { name: id('h1'), vtep: `198.51.100.${fresh()}`, underlayMtu: 1500, epoch: 'e1', registeredAt: 'first', alive: true, version: '' }
   await repo.registerHost(host, call)
   const before = await store.get(`heddle/overlay/live/${host.name}`, call)
   await repo.registerHost({ ...host, vtep: '203.0.113.9', epoch: 'e2', registeredAt: 'second' }, call)

@@ -2,8 +2,8 @@
 
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
-import type { Bus } from '@heddle/bus'
-import { busServices, type Host, type Partially } from '@heddle/contract'
+import type { Bus, Handlers } from '@heddle/bus'
+import { busServices, type Host, type NetworksDefinition, type Partially } from '@heddle/contract'
 import { type Call, HeddleError, randomId, withCall } from '@heddle/core'
 import { startFaultProxy } from '@heddle/testkit'
 import test, { type ExecutionContext } from 'ava'
@@ -161,15 +161,16 @@ behaves('a host is alive while it is heard of, through whichever replica', async
 })
 
 behaves('VNIs of networks that are gone are freed, those of networks that are there or on their way are not', async (t, cluster, bus) => {
-  const there = new Set(['kept'])
+  const unasked = Object.fromEntries(Object.keys(busServices.networks.definition.methods).map((method) => [method, async () => ({})]))
   const serving = await bus.serve(busServices.networks, {
-    listNetworks: async () => ({ networks: [...there].map((id) => ({ id })) }),
-    getNetwork: async ({ id }: { id: string }) => {
+    ...(unasked as unknown as Handlers<NetworksDefinition>),
+    listNetworks: async () => ({ networks: [{ id: 'kept' }] }),
+    async getNetwork({ id }) {
       // As with a list from a cache that is behind: asked by its id, it is there.
-      if (there.has(id) || id === 'unlisted') return { network: { id } }
+      if (id === 'kept' || id === 'unlisted') return { network: { id } }
       throw new HeddleError('network-unknown', 'no such network')
     },
-  } as never)
+  })
   const replica = await cluster.replica()
   const vnis = new Map<string, number>()
   for (const networkId of ['kept', 'unlisted', 'gone']) vnis.set(networkId, (await within((call) => overlayOf(bus).claimVni({ networkId }, call))).vni)
@@ -202,7 +203,7 @@ survives('a change reaches a host that follows within milliseconds of its commit
     () => 'the first snapshot',
   )
   const delaysMs: number[] = []
-  for (let index = 0; index < 300; index++) {
+  for (let index = 0; index < 100; index++) {
     const revision = await endpoints.put(`e${index}`, 'h1', '10.1.0.11')
     const committedMs = performance.now()
     await eventually(
@@ -212,7 +213,7 @@ survives('a change reaches a host that follows within milliseconds of its commit
     delaysMs.push((arrived.get(revision) ?? 0) - committedMs)
   }
   delaysMs.sort((a, b) => a - b)
-  t.log(`commit to delta applied: p50 ${delaysMs[150]?.toFixed(2)} ms, p99 ${delaysMs[297]?.toFixed(2)} ms`)
+  t.log(`commit to delta applied: p50 ${delaysMs[50]?.toFixed(2)} ms, p95 ${delaysMs[95]?.toFixed(2)} ms`)
   t.is(receiver.snapshots, 1)
   await receiver.close()
   await one.stop()

@@ -11,6 +11,8 @@ import type { Interceptor, Next } from './onion.ts'
 const firstDelayMs = 5
 const maxDelayMs = 250
 const asks = 3
+/** With less left a further attempt could only turn "nobody answers" into "it took too long", which says less. */
+const leastMs = 10
 
 export const resend: Interceptor = (exchange, call, next) =>
   exchange.method.options.idempotencyLevel === 'NO_SIDE_EFFECTS' ? ask(call, next) : deliver(call, next, false)
@@ -23,9 +25,9 @@ async function deliver(call: Call, next: Next, repeatable: boolean): Promise<unk
       if (!(error instanceof Undelivered) || (error.arrived === 'maybe' && !repeatable)) throw error
       // Full jitter (a fleet that lost its responder must not come back in step), but never no wait at all.
       const delayMs = 1 + Math.random() * Math.min(maxDelayMs, firstDelayMs * 2 ** attempt)
-      await sleep(call.clock, Math.min(delayMs, remainingMs(call)), call.signal).catch(() => {})
-      // Out of time: that nobody could be reached says more than that it took too long.
-      if (remainingMs(call) < 1 || isOverdue(call)) throw error
+      if (remainingMs(call) - delayMs < leastMs) throw error
+      await sleep(call.clock, delayMs, call.signal).catch(() => {})
+      if (remainingMs(call) < leastMs || isOverdue(call)) throw error
       call.signal.throwIfAborted()
     }
   }

@@ -1,5 +1,5 @@
 /** A Heddle process of a laboratory's host, and its command line as a user of that host has it. */
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { type Program, startProgram } from './processes.ts'
 import type { LabScope } from './scope.ts'
@@ -71,12 +71,14 @@ export async function startHeddle(scope: LabScope, options: HeddleOptions): Prom
   )
   scope.defer(`mounts of ${options.host}`, () => unmountBelow(options.dir))
   const logPath = join(options.dir, 'heddle.log')
+  // A restart in the same directory: the ready line of the run before is not this one's.
+  if (existsSync(logPath)) renameSync(logPath, join(options.dir, `heddle.${Date.now()}.log`))
   const program = await startProgram(scope, {
     name: `heddle of ${options.host}`,
     ...(options.netns === undefined ? {} : { netns: options.netns }),
     command: [...heddleCommand(), 'up', '--config', configFile],
     logPath,
-    env: { HEDDLE_CONFIG: '' },
+    env: { HEDDLE_CONFIG: '', MALLOC_ARENA_MAX: '1' },
     ready: () => existsSync(logPath) && readyLine(logPath) !== undefined,
   })
   const ready = readyLine(logPath) ?? ''

@@ -7,6 +7,7 @@ import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { Writable } from 'node:stream'
 
 export interface ServerOptions {
   /** Address to listen on; 127.0.0.1 when absent. */
@@ -47,20 +48,14 @@ export interface DaemonSpec {
 const collision = /address already in use/
 const startTimeoutMs = 30_000
 
-/** Of the servers nobody stopped. */
-const dataDirs = new Set<string>()
-process.once('exit', () => {
-  for (const dataDir of dataDirs) rmSync(dataDir, { recursive: true, force: true })
-})
-
 export async function startDaemon(spec: DaemonSpec, options: ServerOptions): Promise<ServerHandle> {
   const address = options.address ?? '127.0.0.1'
   for (let attempt = 1; ; attempt++) {
     const dataDir = mkdtempSync(join(tmpdir(), `heddle-${spec.name}-`))
-    dataDirs.add(dataDir)
+    const janitor = removeAfterUs(dataDir)
     const discard = () => {
-      dataDirs.delete(dataDir)
       rmSync(dataDir, { recursive: true, force: true })
+      janitor.end()
     }
     const port = options.port ?? randomPort()
     const launch = () => startProcess(spec, [...spec.command(port, address, dataDir), ...(options.args ?? [])], options.netns)
@@ -90,6 +85,15 @@ export async function startDaemon(spec: DaemonSpec, options: ServerOptions): Pro
       if (options.port !== undefined || attempt >= 10 || !collision.test(String(error))) throw error
     }
   }
+}
+
+/** Removes a directory when this process has ended, in whatever way: a shell waits for its end of a pipe to close. */
+function removeAfterUs(directory: string): Writable {
+  const script = `trap '' INT TERM HUP; read -r _; sleep 0.3; rm -rf "$0"`
+  const shell = spawn('sh', ['-c', script, directory], { stdio: ['pipe', 'ignore', 'ignore'], detached: true })
+  shell.unref()
+  ;(shell.stdin as unknown as { unref(): void }).unref()
+  return shell.stdin
 }
 
 /** Below the kernel's ephemeral ports (ip_local_port_range), so that no outgoing connection takes it while the server is down. */

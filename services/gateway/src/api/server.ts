@@ -1,12 +1,10 @@
 /** The public API: gRPC on `heddle.sock` and, where configured, on TCP with mutual TLS; with health and reflection. */
 import { chmodSync, readFileSync } from 'node:fs'
 import { Server, ServerCredentials } from '@grpc/grpc-js'
-import { loadFileDescriptorSetFromBuffer } from '@grpc/proto-loader'
-import { ReflectionService } from '@grpc/reflection'
-import { descriptorSetUrl } from '@heddle/contract'
 import { HealthImplementation, type ServingStatus } from 'grpc-health-check'
 import { claimSocketPath } from '../door.ts'
 import type { FlowParts } from '../flows/parts.ts'
+import { addReflection } from './reflection.ts'
 import { type ApiHandlers, addApi } from './service.ts'
 
 export interface ApiServerOptions {
@@ -28,18 +26,14 @@ export class ApiServer {
     this.#server = new Server({ 'grpc.max_send_message_length': maxMessageBytes, 'grpc.keepalive_time_ms': 60_000 })
     addApi(this.#server, parts, handlers, options.timeoutMs)
     this.#health.addToServer(this.#server)
-    new ReflectionService(loadFileDescriptorSetFromBuffer(readFileSync(descriptorSetUrl))).addToServer(this.#server)
+    addReflection(this.#server)
   }
 
   async start(): Promise<void> {
     const { path, tcp } = this.#options
     await claimSocketPath(path)
-    const umask = process.umask(0o177)
-    try {
-      await this.#bind(`unix:${path}`, ServerCredentials.createInsecure())
-    } finally {
-      process.umask(umask)
-    }
+    await this.#bind(`unix:${path}`, ServerCredentials.createInsecure())
+    // Until here the directory's mode guards it: the bind is asynchronous, and a changed umask would be everybody's.
     chmodSync(path, 0o600)
     if (tcp !== undefined) {
       const pair = { private_key: readFileSync(tcp.keyFile), cert_chain: readFileSync(tcp.certFile) }

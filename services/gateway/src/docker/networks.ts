@@ -3,6 +3,7 @@ import type { Network, Subnet } from '@heddle/contract'
 import { type Call, HeddleError, invalid, undoCall, withCall } from '@heddle/core'
 import { canonicalIp } from '@heddle/net'
 import { hostIpField, prefixField } from '../fields.ts'
+import { checkDefinition } from '../flows/definition.ts'
 import { orUnknown } from '../flows/directory.ts'
 import { later } from '../flows/later.ts'
 import { createNetwork, deleteNetwork } from '../flows/network.ts'
@@ -101,9 +102,8 @@ export class DockerNetworks {
       throw invalid('IPv4Data', 'a new Heddle network needs a subnet', 'use --ipam-driver heddle, or join an existing network with -o network=NAME')
     }
     const space = options.network || `docker-${this.#parts.cluster.host}`
-    await this.#checkSpace(space, data, call)
     const routed = options.kind === 'bridge' || options.gateway === 'network'
-    const definition = {
+    const definition = checkDefinition({
       name: options.network || `docker-${networkId.slice(0, 12)}`,
       kind: options.kind || 'overlay',
       mtu: options.mtu,
@@ -111,7 +111,8 @@ export class DockerNetworks {
       internal: options.internal,
       options: options.gateway === '' || options.kind === 'bridge' ? {} : { gateway: options.gateway },
       subnets: data.map((one) => subnetOf(one, routed)),
-    }
+    })
+    await this.#checkSpace(space, data, call)
     return createNetwork(this.#parts, { definition, createdBy: 'docker', space }, call)
   }
 

@@ -7,7 +7,7 @@ import type { Store } from '@heddle/store'
 import { version } from '../version.ts'
 import { needsStore } from './catalogue.ts'
 import { sectionOf, type UpConfig } from './config.ts'
-import { type Embedded, prepareEmbedded } from './embedded.ts'
+import { prepareEmbedded } from './embedded.ts'
 import { announceReady } from './ready.ts'
 
 const readyWithinMs = 60_000
@@ -16,6 +16,8 @@ const readyPollMs = 50
 /** Runs until SIGTERM or SIGINT. Never returns: the process exits with 0 when it was told to end, 1 when it failed. */
 export async function up(config: UpConfig): Promise<never> {
   const { roof } = config
+  // Refused here, before there is a log to look into.
+  bringsServers(config)
   const control = createRuntime({ name: 'heddle', host: roof.host, version, log: roof.log, otlp: roof.otlp })
   const process = new UpProcess(config, control)
   return runUntilSignal(process.control(), { onStarted: () => void announceReady(control, config, process.servers, readyWithinMs, readyPollMs) })
@@ -76,7 +78,7 @@ class UpProcess {
     const { roof, services } = this.#config
     const { logger, clock } = this.#control
     const { signal } = this.#abort
-    const embedded = await this.#embedded()
+    const embedded = bringsServers(this.#config) ? await prepareEmbedded({ dataDir: roof.dataDir, ...roof.embedded }, logger, clock) : undefined
     if (embedded !== undefined) {
       this.#undo.push(() => embedded.stop())
       await embedded.start(signal)
@@ -117,34 +119,33 @@ class UpProcess {
     }
   }
 
-  /** Only a process that holds brains, and was told of neither server, brings its own. */
-  async #embedded(): Promise<Embedded | undefined> {
-    const { roof, services } = this.#config
-    const brains = needsStore(services.map((service) => service.name))
-    const [nats, etcd] = [roof.nats.servers.length > 0, roof.etcd.endpoints.length > 0]
-    if (nats && (etcd || !brains)) return undefined
-    if (!brains) {
-      throw new HeddleError('invalid-argument', 'a host of a cluster has to be told where NATS is', {
-        field: 'nats.servers',
-        remedy: 'give --nats, or leave out --services to run everything here',
-      })
-    }
-    if (nats !== etcd) {
-      throw new HeddleError(
-        'invalid-argument',
-        `only ${nats ? 'NATS' : 'etcd'} was given: services that share one and not the other would each have a truth of their own`,
-        {
-          field: nats ? 'etcd.endpoints' : 'nats.servers',
-          remedy: 'give both --nats and --etcd, or neither for servers of its own',
-        },
-      )
-    }
-    return prepareEmbedded({ dataDir: roof.dataDir, ...roof.embedded }, this.#control.logger, this.#control.clock)
-  }
-
   async #unmake(): Promise<void> {
     for (let undo = this.#undo.pop(); undo !== undefined; undo = this.#undo.pop()) {
       await undo().catch((error: unknown) => this.#control.logger.error({ err: error }, 'a part did not stop cleanly'))
     }
   }
+}
+
+/** Only a process that holds brains, and was told of neither server, brings its own. Fails with invalid-argument. */
+function bringsServers({ roof, services }: UpConfig): boolean {
+  const brains = needsStore(services.map((service) => service.name))
+  const [nats, etcd] = [roof.nats.servers.length > 0, roof.etcd.endpoints.length > 0]
+  if (nats && (etcd || !brains)) return false
+  if (!brains) {
+    throw new HeddleError('invalid-argument', 'a host of a cluster has to be told where NATS is', {
+      field: 'nats.servers',
+      remedy: 'give --nats, or leave out --services to run everything here',
+    })
+  }
+  if (nats !== etcd) {
+    throw new HeddleError(
+      'invalid-argument',
+      `only ${nats ? 'NATS' : 'etcd'} was given: services that share one and not the other would each have a truth of their own`,
+      {
+        field: nats ? 'etcd.endpoints' : 'nats.servers',
+        remedy: 'give both --nats and --etcd, or neither for servers of its own',
+      },
+    )
+  }
+  return true
 }

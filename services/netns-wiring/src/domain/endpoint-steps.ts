@@ -56,9 +56,13 @@ export function vethStep(shape: EndpointShape): Step {
 /** `locked` with a static entry: only the endpoint's own MAC may send through its port (Linux 5.16). `guard` drops its BPDUs. */
 export const endpointPort = { learning: false, unicastFlood: false, locked: true, guard: true } as const
 
-export function portSteps(shape: EndpointShape): Step[] {
+/**
+ * `hairpin`: the endpoint publishes ports and may call itself through one. Where br_netfilter is on, the kernel rewrites the
+ * destination while the frame is still bridged, and only a hairpin port may send it back where it came from.
+ */
+export function portSteps(shape: EndpointShape, hairpin: boolean): Step[] {
   return [
-    { op: 'bridge.port', ns: shape.ns, name: shape.hostEnd, ...endpointPort },
+    { op: 'bridge.port', ns: shape.ns, name: shape.hostEnd, ...endpointPort, ...(hairpin ? { hairpin } : {}) },
     { op: 'fdb.bridge.replace', ns: shape.ns, name: shape.hostEnd, mac: shape.mac },
   ]
 }

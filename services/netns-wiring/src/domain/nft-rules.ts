@@ -48,10 +48,14 @@ export function vxlanRules(port: number): Ruleset {
   )
 }
 
+/** Bit of the packet mark between prerouting and postrouting: from one of our bridges to an address of the host. */
+const hairpinMark = '0x10000000'
+
 /**
  * Bridge networks: masquerading to the outside, isolation from each other, published ports. `own` holds (bridge . bridge)
- * pairs: frames that br_netfilter shows to the forward hook, and hairpins through a published port. Postrouting sees the
- * incoming interface since Linux 5.7. The guard of 127.0.0.0/8 closes what route_localnet opens (CVE-2020-8558).
+ * pairs: frames within a network that br_netfilter shows to the forward hook. Postrouting sees the incoming interface
+ * since Linux 5.7, but not of such a frame; so a container that reaches a published port through the host's address is
+ * known there by a mark. The guard of 127.0.0.0/8 closes what route_localnet opens (CVE-2020-8558).
  */
 export function bridgeRules(): Ruleset {
   const port = ['inet_proto', 'inet_service'] as const
@@ -77,7 +81,10 @@ export function bridgeRules(): Ruleset {
         ],
       },
       guard: { hook: 'filter hook prerouting priority -300', rules: ['iifname @bridges ip daddr 127.0.0.0/8 drop'] },
-      prerouting: { hook: 'nat hook prerouting priority -100', rules: ['fib daddr type local jump publish'] },
+      prerouting: {
+        hook: 'nat hook prerouting priority -100',
+        rules: [`iifname @bridges fib daddr type local meta mark set meta mark | ${hairpinMark}`, 'fib daddr type local jump publish'],
+      },
       output: { hook: 'nat hook output priority -100', rules: ['fib daddr type local jump publish'] },
       forward: {
         hook: 'filter hook forward priority 0',
@@ -91,7 +98,7 @@ export function bridgeRules(): Ruleset {
       postrouting: {
         hook: 'nat hook postrouting priority 100',
         rules: [
-          'iifname . oifname @own ct status & dnat != 0 masquerade',
+          `oifname @bridges meta mark & ${hairpinMark} != 0 ct status & dnat != 0 masquerade`,
           'oifname @bridges ip saddr 127.0.0.0/8 masquerade',
           'iifname @outward oifname != @bridges masquerade',
         ],

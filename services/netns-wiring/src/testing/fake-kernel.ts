@@ -28,6 +28,8 @@ export class FakeKernel implements Kernel {
   readonly elements = new Map<string, Map<string, { key: Uint8Array; data: Uint8Array }>>()
   /** Every step and other write, in order. */
   readonly writes: string[] = []
+  /** By operation: errnos it is refused with next, first to last. */
+  readonly refusals = new Map<string, string[]>()
   readonly #listeners = new Set<{ readonly ns: string; readonly listener: (event: LinkEvent) => void }>()
   #nextIndex = 1
 
@@ -38,7 +40,7 @@ export class FakeKernel implements Kernel {
   async run(steps: readonly Step[]) {
     return steps.map((step, index) => {
       this.writes.push(`${step.op} ${'name' in step ? step.name : ''}`.trim())
-      const errno = this.#step(step)
+      const errno = this.refusals.get(step.op)?.shift() ?? this.#step(step)
       if (errno !== undefined && !step.tolerate?.includes(errno)) throw new Refusal(errno, index)
       return { startMs: 0, endMs: 0 }
     })
@@ -200,6 +202,12 @@ export class FakeKernel implements Kernel {
     return []
   }
   async close() {}
+
+  /** The host's uplink, with an address. */
+  uplink(name: string, address: string): void {
+    const { index } = this.#link('own', name, '', { up: true })
+    this.#of('own').addresses.push({ linkIndex: index, address })
+  }
 
   /** Elements of a set in words. */
   listed(table: string, set: string): string[] {

@@ -35,26 +35,43 @@ test('a network without peers is one empty page', (t) => {
   t.like(paginate(tablesWith(1).view('red'), 1000), [{ networkId: 'red', page: 0, last: true, revision: 100n, peers: [], hosts: [] }])
 })
 
-test('the pages of a revision stay while the table goes on; those of one that is forgotten make the reader begin again', (t) => {
+const newcomer = (id: string) => ({ networkId: 'blue', endpointId: id, peer: { endpointId: id, mac: '02:00:00:00:00:02', addresses: [], host: 'host-1' } })
+
+test('the pages of a revision stay while the table goes on; when they are forgotten the reader begins again', (t) => {
   const tables = tablesWith(100)
   const pages = new SnapshotPages({ maxBytes: 4_000, maxCopies: 2 })
-  const first = pages.page(tables.view('blue'), 0, 0n)
-  tables.apply([{ networkId: 'blue', endpointId: 'new', peer: { endpointId: 'new', mac: '02:00:00:00:00:02', addresses: [], host: 'host-1' } }], 101n)
-  t.is(pages.page(tables.view('blue'), 1, first.revision).revision, 100n)
-  t.is(pages.page(tables.view('blue'), 0, 0n).revision, 101n)
-  t.is(pages.page(tables.view('blue'), 1, 101n).page, 1)
-  tables.apply([{ networkId: 'blue', endpointId: 'new', peer: undefined }], 102n)
-  t.is(pages.page(tables.view('blue'), 0, 0n).revision, 102n)
-  t.throws(() => pages.page(tables.view('blue'), 1, 100n), { code: 'conflict' })
-  t.throws(() => pages.page(tables.view('blue'), 99, 102n), { code: 'conflict' })
+  const page = (number: number, revision: bigint) => pages.page(tables, 'blue', number, revision)
+  const first = page(0, 0n)
+  tables.apply([newcomer('new')], 101n)
+  t.is(page(1, first.revision).revision, 100n)
+  t.is(page(0, 0n).revision, 101n)
+  t.is(page(1, 101n).page, 1)
+  t.throws(() => page(99, 101n), { code: 'conflict' })
+  t.throws(() => page(1, 99n), { code: 'conflict' })
+  t.throws(() => page(1, 102n), { code: 'conflict' })
+  // A listing is the end of the past.
+  tables.replace([newcomer('new')], 102n, 'e1')
+  t.is(page(0, 0n).revision, 102n)
+  t.is(page(1, 101n).revision, 101n)
+  t.throws(() => page(1, 100n), { code: 'conflict' })
 })
 
-test('a replica that never served the first page serves the others while its table is at that revision', (t) => {
-  const [one, two] = [tablesWith(100), tablesWith(100)]
-  const [first, second] = [new SnapshotPages({ maxBytes: 4_000, maxCopies: 2 }), new SnapshotPages({ maxBytes: 4_000, maxCopies: 2 })]
+test('the pages may come from several replicas, also from one whose table has gone on', (t) => {
+  const replicas = [tablesWith(100), tablesWith(100), tablesWith(100)].map((tables) => ({
+    tables,
+    pages: new SnapshotPages({ maxBytes: 4_000, maxCopies: 2 }),
+  }))
   const follower = new PeerFollower('blue')
-  let outcome = follower.onSnapshotPage(first.page(one.view('blue'), 0, 0n))
-  for (let page = 1; outcome === 'more'; page++)
-    outcome = follower.onSnapshotPage((page % 2 ? second : first).page((page % 2 ? two : one).view('blue'), page, 100n))
+  for (const { tables } of replicas) tables.apply([newcomer('early')], 101n)
+  let outcome = ''
+  for (let page = 0; page === 0 || outcome === 'more'; page++) {
+    const from = replicas[page % 3]
+    if (from === undefined) return t.fail()
+    outcome = follower.onSnapshotPage(from.pages.page(from.tables, 'blue', page, 101n))
+    const revision = BigInt(102 + page)
+    const gone = { networkId: 'blue', endpointId: page.toString(16).padStart(64, '0'), peer: undefined }
+    for (const { tables } of replicas) for (const delta of tables.apply([gone, newcomer(`new-${page}`)], revision)) follower.onDelta(delta)
+  }
   t.is(outcome, 'done')
+  t.is(replicas[0]?.tables.view('blue').digest, follower.digest)
 })

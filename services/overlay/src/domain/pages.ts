@@ -1,7 +1,7 @@
 /** A peer table in pages that fit the bus. A reader fetches them one by one, so the pages of one revision are kept for a while. */
 import { type Peer, Peer as PeerCodec, type PeerHost, PeerHost as PeerHostCodec, type SnapshotResponse } from '@heddle/contract'
 import { HeddleError } from '@heddle/core'
-import type { TableView } from './peer-tables.ts'
+import type { PeerTables, TableView } from './peer-tables.ts'
 
 export interface PageLimits {
   /** Of one encoded page. */
@@ -45,8 +45,9 @@ export class SnapshotPages {
   }
 
   /** Page 0 is of the present; a later one of the revision the reader began with, or `conflict`: begin again. */
-  page(view: TableView, page: number, revision: bigint): SnapshotResponse {
-    const pages = page === 0 || revision === view.revision ? this.#present(view) : this.#copies.get(keyOf(view.networkId, revision))
+  page(tables: Pick<PeerTables, 'view' | 'viewAt'>, networkId: string, page: number, revision: bigint): SnapshotResponse {
+    const pages =
+      page === 0 ? this.#pagesOf(tables.view(networkId)) : (this.#copies.get(keyOf(networkId, revision)) ?? this.#pagesOf(tables.viewAt(networkId, revision)))
     const found = pages?.[page]
     if (found === undefined) {
       throw new HeddleError('conflict', `page ${page} of revision ${revision} is not here any more`, {
@@ -57,7 +58,8 @@ export class SnapshotPages {
     return found
   }
 
-  #present(view: TableView): readonly SnapshotResponse[] {
+  #pagesOf(view: TableView | undefined): readonly SnapshotResponse[] | undefined {
+    if (view === undefined) return undefined
     const key = keyOf(view.networkId, view.revision)
     const copy = this.#copies.get(key)
     if (copy?.[0]?.epoch === view.epoch && copy[0].digest === view.digest) return copy

@@ -67,6 +67,22 @@ test('a network that everybody left is empty as of now, and its next delta joins
   t.like(tables.apply([put('blue', peer('b'))], 21n), [{ previous: 12n }])
 })
 
+test('a table can be seen as it was at recent revisions, and not at those before a listing or too long ago', (t) => {
+  const tables = tablesWith(put('blue', peer('a')))
+  tables.putHost(host('h1', '192.0.2.1', 11n))
+  const seen = new Map([[10n, tables.view('blue').digest]])
+  for (let revision = 11n; revision <= 400n; revision++) {
+    const id = `p${revision % 7n}`
+    tables.apply([revision % 3n === 0n ? gone('blue', id) : put('blue', peer(id, 'h1', Number(revision % 4n))), put('red', peer('x'))], revision)
+    seen.set(revision, tables.view('blue').digest)
+    if (revision === 200n) for (const [past, digest] of seen) t.is(tables.viewAt('blue', past)?.digest, digest, String(past))
+  }
+  t.is(tables.viewAt('blue', 399n)?.digest, seen.get(399n))
+  t.is(tables.viewAt('blue', 11n), undefined)
+  t.is(tables.viewAt('blue', 401n), undefined)
+  t.is(tables.viewAt('green', 399n), undefined)
+})
+
 const idOf = fc.constantFrom('a', 'b', 'c', 'd', 'e')
 const networkOf = fc.constantFrom('blue', 'red')
 const hostOf = fc.constantFrom('h1', 'h2', 'h3')

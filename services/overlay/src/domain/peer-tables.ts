@@ -16,7 +16,18 @@ interface Table {
   readonly set: PeerSet
   /** Of its latest change; nothing has changed since. */
   revision: bigint
+  /** How to take back its latest changes, the newest last. */
+  readonly undo: Undo[]
 }
+
+interface Undo {
+  readonly revision: bigint
+  readonly previous: bigint
+  readonly before: Map<string, Peer | undefined>
+}
+
+/** Changes that can be taken back: enough for the seconds in which a reader fetches the pages of one revision. */
+const maxUndo = 256
 
 export interface TableView {
   readonly networkId: string
@@ -54,10 +65,13 @@ export class PeerTables {
     const deltas = new Map<string, PeerDelta>()
     for (const { networkId, endpointId, peer } of changes) {
       const table = this.#tableOf(networkId)
+      const before = table.set.peers.get(endpointId)
       const changed = peer === undefined ? table.set.deletePeer(endpointId) : this.#putPeer(table.set, peer)
       if (!changed) continue
       const delta = deltas.get(networkId) ?? this.#delta(networkId, table.revision, revision)
+      if (!deltas.has(networkId)) table.undo.push({ revision, previous: table.revision, before: new Map() })
       deltas.set(networkId, delta)
+      table.undo.at(-1)?.before.set(endpointId, before)
       if (peer === undefined) delta.deletedEndpointIds.push(endpointId)
       else {
         delta.put.push(peer)
@@ -98,15 +112,24 @@ export class PeerTables {
   /** One network as it is now; a network nobody is in is empty, not unknown. */
   view(networkId: string): TableView {
     const table = this.#tables.get(networkId)
-    const set = table?.set ?? new PeerSet()
-    return {
-      networkId,
-      epoch: this.#epoch,
-      revision: table?.revision ?? this.#latest,
-      peers: set.peers.values(),
-      hosts: set.hosts.values(),
-      digest: set.digest,
+    return this.#viewOf(networkId, table?.set ?? new PeerSet(), table?.revision ?? this.#latest)
+  }
+
+  /** One network as it was at a recent revision, with the hosts of today; so that any replica can go on with another's pages. */
+  viewAt(networkId: string, revision: bigint): TableView | undefined {
+    const table = this.#tables.get(networkId)
+    if (table === undefined || revision > table.revision || revision < (table.undo[0]?.previous ?? table.revision)) return undefined
+    const peers = new Map(table.set.peers)
+    for (const undo of table.undo.toReversed()) {
+      if (undo.revision <= revision) break
+      for (const [endpointId, before] of undo.before) {
+        if (before === undefined) peers.delete(endpointId)
+        else peers.set(endpointId, before)
+      }
     }
+    const set = new PeerSet()
+    for (const peer of peers.values()) this.#putPeer(set, peer)
+    return this.#viewOf(networkId, set, revision)
   }
 
   beat(networkId: string): PeerBeat {
@@ -128,7 +151,7 @@ export class PeerTables {
   #tableOf(networkId: string): Table {
     const there = this.#tables.get(networkId)
     if (there !== undefined) return there
-    const table = { set: new PeerSet(), revision: this.#floor }
+    const table = { set: new PeerSet(), revision: this.#floor, undo: [] }
     this.#tables.set(networkId, table)
     return table
   }
@@ -137,9 +160,14 @@ export class PeerTables {
     const table = this.#tables.get(networkId)
     if (table === undefined) return
     if (changed) table.revision = revision
+    if (table.undo.length > maxUndo) table.undo.shift()
     if (table.set.peers.size > 0) return
     this.#tables.delete(networkId)
     if (changed) this.#floor = revision
+  }
+
+  #viewOf(networkId: string, set: PeerSet, revision: bigint): TableView {
+    return { networkId, epoch: this.#epoch, revision, peers: set.peers.values(), hosts: set.hosts.values(), digest: set.digest }
   }
 
   #delta(networkId: string, previous: bigint, revision: bigint): PeerDelta {
