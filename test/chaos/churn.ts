@@ -17,7 +17,8 @@ const config = { cniVersion: '1.1.0', name: 'chaos', type: 'heddle' }
 /** CNI error code "try again later". */
 const tryAgain = 11
 
-export async function churn(cluster: ChaosCluster, pairs: number, parallel: number, label: string): Promise<ChurnReport> {
+/** At least `pairs`, and on until `done`. */
+export async function churn(cluster: ChaosCluster, pairs: number, parallel: number, label: string, done: () => boolean = () => true): Promise<ChurnReport> {
   const report: ChurnReport = { attached: 0, refused: 0, duplicates: [], unexpected: [], stuck: [] }
   const held = new Map<string, string>()
   const sandboxes = await Promise.all(Array.from({ length: parallel }, (_, worker) => cluster.sandbox(`hdc${process.pid}-${label}-${worker}`)))
@@ -25,7 +26,7 @@ export async function churn(cluster: ChaosCluster, pairs: number, parallel: numb
   const worker = async (index: number): Promise<void> => {
     const host = cluster.hosts[index % 2] as ChaosHost
     const netns = sandboxes[index] ?? ''
-    while (next < pairs) {
+    while (next < pairs || !done()) {
       const containerId = `${label}-${next++}`
       const attachment = { containerId, netns, ifname: 'eth0', config }
       const added = await host.cni({ command: 'ADD', ...attachment })

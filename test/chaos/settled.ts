@@ -1,4 +1,5 @@
 /** What must be left when all is quiet again: the two witnesses and nothing else, in records, claims and kernels. */
+import { existsSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
 import { run } from '@heddle/testkit'
 import type { ChaosCluster } from './cluster.ts'
@@ -21,7 +22,7 @@ export async function leftovers(cluster: ChaosCluster): Promise<Leftovers> {
   }
   const links: string[] = []
   for (const { name, netns, fabric } of cluster.hosts) {
-    for (const path of [netns, fabric]) {
+    for (const path of [netns, fabric].filter((one) => existsSync(one))) {
       const found = JSON.parse(await run(['nsenter', `--net=${path}`, 'ip', '-json', 'link', 'show', 'type', 'veth'])) as { ifname: string }[]
       links.push(...found.filter(({ ifname }) => /^h[dp][0-9a-f]{11}$/.test(ifname)).map(({ ifname }) => `${name}:${ifname}`))
     }
