@@ -7,12 +7,12 @@ import type { Claim, Want } from '@heddle/contract'
 import { type Call, HeddleError, raceCall } from '@heddle/core'
 import { contains, formatIp, type Ip, parseIp } from '@heddle/net'
 import type { Compare, Known, Write } from '@heddle/store'
-import { answered, type Held, nothingHeld } from './domain/held.ts'
+import { answered, type Held, heldOtherwise, nothingHeld } from './domain/held.ts'
 import { checkAssignable } from './domain/pool.ts'
 import type { Pick, PoolState } from './domain/pool-state.ts'
 import { claimKey, claimRef, ownerKey, poolKey } from './keys.ts'
 import { decodeClaim, encodeClaim, encodeOwner } from './records.ts'
-import { addressTaken, heldBy, outsidePool, poolExhausted, poolUnknown } from './refusals.ts'
+import { addressTaken, heldBy, outsidePool, ownerHolds, poolExhausted, poolUnknown } from './refusals.ts'
 import type { IpamRepo } from './repo.ts'
 
 export interface AllocateParts {
@@ -51,6 +51,8 @@ export async function allocate(parts: AllocateParts, asked: Asked, call: Call): 
     const answers = answered(asked.wants, held)
     const open = asked.wants.flatMap((want, index) => (answers[index] === undefined ? [{ want, field: `wants[${index}]` }] : []))
     if (open.length === 0) return answers as Claim[]
+    const other = heldOtherwise(asked.wants, answers, held)
+    if (other !== undefined) throw ownerHolds(other.claim, asked.wants[other.want]?.address ?? '', `wants[${other.want}].address`)
     if (held.refs.length + open.length > maxHeld) throw tooMany(asked.owner, held.refs.length)
     const candidates = await choose(repo, open, call)
     try {

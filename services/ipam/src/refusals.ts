@@ -68,3 +68,11 @@ export function outsidePool(address: string, pools: readonly { readonly id: stri
     details: { address, pools: pools.map(({ id }) => id).join(',') },
   })
 }
+
+export function ownerHolds(claim: Claim, address: string, field: string): HeddleError {
+  return new HeddleError('address-taken', `${claim.owner} holds ${claim.address} of pool ${claim.poolId} already, not ${address}`, {
+    field,
+    remedy: `release it first, or ask for ${claim.address}`,
+    details: { pool: claim.poolId, address: claim.address },
+  })
+}

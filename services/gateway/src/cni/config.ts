@@ -5,7 +5,7 @@
 import { CreateNetworkRequest, type PortMapping, type Route } from '@heddle/contract'
 import { checkNetworkName, HeddleError, invalid } from '@heddle/core'
 import { z } from 'zod'
-import { hostIpField, ipField, macField, prefixField } from '../fields.ts'
+import { hostIpField, ipField, macField, prefixField, recoded } from '../fields.ts'
 import { checkDefinition } from '../flows/definition.ts'
 import { type CniResult, dnsSchema, parseResult, routeSchema } from './result.ts'
 import { type CniVersion, checkVersion } from './versions.ts'
@@ -97,14 +97,16 @@ export function versionIn(stdin: string): string {
 /** What is wanted for a container, by precedence: runtimeConfig, args.cni, CNI_ARGS, the configuration itself. */
 export function parseAdd(config: CniConfig, args: ReadonlyMap<string, string>): AddConfig {
   const json = checked(() => addSchema.parse(config.json))
-  const fromArgs = args.get('IP')?.split(',')
+  const fromConfig = json.runtimeConfig?.ips ?? json.args?.cni?.ips
+  const fromArgs = fromConfig === undefined ? args.get('IP')?.split(',') : undefined
   const mac = json.runtimeConfig?.mac || json.args?.cni?.mac || args.get('MAC') || json.mac || ''
-  const addresses = json.runtimeConfig?.ips ?? json.args?.cni?.ips ?? fromArgs ?? json.ips ?? []
+  const canonical = (addresses: readonly string[]) => [...new Set(addresses.map((address) => hostIpField(address, 'ips')))]
   const runtimeDns = json.runtimeConfig?.dns
   return {
     definition: json.heddle === undefined ? undefined : checkDefinition(CreateNetworkRequest.fromJSON({ ...json.heddle, name: config.name })),
     mac: mac === '' ? '' : macField(mac, 'mac'),
-    addresses: [...new Set(addresses.map((address) => hostIpField(address, 'ips')))],
+    addresses:
+      fromArgs === undefined ? canonical(fromConfig ?? json.ips ?? []) : recoded('invalid-environment', 'CNI_ARGS IP', () => canonical(fromArgs)),
     ports: (json.runtimeConfig?.portMappings ?? []).filter((one) => one.hostPort > 0).map(portOf),
     routes: (json.routes ?? []).map((route) => ({
       destination: prefixField(route.dst, 'routes.dst'),

@@ -38,3 +38,18 @@ export function answered(wants: readonly Want[], held: Held): (Claim | undefined
     return undefined
   })
 }
+
+/** A claim the owner holds in a pool of an open want that asks for another address: a repeated request that is not the same. */
+export function heldOtherwise(
+  wants: readonly Want[],
+  answers: readonly (Claim | undefined)[],
+  held: Held,
+): { readonly want: number; readonly claim: Claim } | undefined {
+  const used = new Set(answers)
+  for (const [index, want] of wants.entries()) {
+    if (answers[index] !== undefined) continue
+    const claim = held.claims.find((one) => !used.has(one) && want.poolIds.includes(one.poolId))
+    if (claim !== undefined) return { want: index, claim }
+  }
+  return undefined
+}
