@@ -52,7 +52,7 @@ interface Fault {
 async function parseFile(file: string): Promise<unknown> {
   try {
     const text = await readFile(file, 'utf8')
-    return (await import('yaml')).parse(text) ?? {}
+    return (await import('./yaml.ts')).parse(text) ?? {}
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error)
     throw new HeddleError('invalid-argument', `the configuration file ${file} cannot be read: ${reason}`, { field: file, cause: error })

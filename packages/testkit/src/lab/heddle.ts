@@ -44,10 +44,10 @@ export interface HeddleProcess {
 
 const repository = resolve(import.meta.dirname, '../../../..')
 
-/** The bundle where one was made (HEDDLE_BUNDLE=1), else the sources. */
+/** The bundle where one was made (LAB_BUNDLE=1), else the sources. */
 export function heddleCommand(): readonly string[] {
-  const entry = process.env['HEDDLE_BUNDLE'] === '1' ? 'dist/heddle.js' : 'services/heddle/src/cli/main.ts'
-  return [process.execPath, '--max-semi-space-size=1', join(repository, entry)]
+  const entry = process.env['LAB_BUNDLE'] === '1' ? 'dist/heddle.js' : 'services/heddle/src/cli/main.ts'
+  return [process.execPath, '--max-semi-space-size=4', join(repository, entry)]
 }
 
 export async function startHeddle(scope: LabScope, options: HeddleOptions): Promise<HeddleProcess> {

@@ -14,6 +14,6 @@ export function addConfig(root: Command): void {
       const { loadUpConfig } = await import('../../up/config.ts')
       const { effective } = await loadUpConfig(sourcesOf(flags))
       if (command.optsWithGlobals()['json'] === true) process.stdout.write(`${JSON.stringify(effective, null, 2)}\n`)
-      else process.stdout.write((await import('yaml')).stringify(effective))
+      else process.stdout.write((await import('../yaml.ts')).stringify(effective))
     })
 }
