@@ -75,16 +75,19 @@ const tracer = trace.getTracer('heddle')
 
 /** Runs `body` in a child span; the body's call carries it. Failures end the span as failed and are thrown on. */
 export async function withSpan<T>(call: Call, name: string, attributes: Attributes, body: (call: Call, span: Span) => Promise<T>): Promise<T> {
-  const span = tracer.startSpan(name, { attributes }, call.context)
+  const span = tracer.startSpan(name, { attributes, startTime: spanTimeMs() }, call.context)
   try {
     return await body({ ...call, context: trace.setSpan(call.context, span) }, span)
   } catch (error) {
     failSpan(span, error)
     throw error
   } finally {
-    span.end()
+    span.end(spanTimeMs())
   }
 }
+
+/** Now, as times of spans are given: Unix milliseconds with fractions. The SDK's own clock counts whole milliseconds. */
+export const spanTimeMs = (): number => performance.timeOrigin + performance.now()
 
 /** A finished child span with known times (kernel operations are timed on their worker). Unix milliseconds, fractions kept. */
 export function recordSpan(call: Call, name: string, startMs: number, endMs: number, attributes: Attributes, failure?: string): void {

@@ -2,7 +2,7 @@ import test from 'ava'
 import { openKernel } from './open.ts'
 import { dumpLinks } from './rtnl/link-build.ts'
 import { readLink } from './rtnl/link-parse.ts'
-import { withScratch } from './testing/scratch.ts'
+import { withScratch } from './testing/namespaces.ts'
 import type { LinkInfo, Namespace, Step } from './types.ts'
 import { Namespaces } from './worker/namespaces.ts'
 

@@ -1,6 +1,6 @@
 import test from 'ava'
 import { openKernel } from './open.ts'
-import { has, sh, shown, withScratch } from './testing/scratch.ts'
+import { has, sh, shown, withScratch } from './testing/namespaces.ts'
 
 const kernel = openKernel()
 test.after.always(() => kernel.close())

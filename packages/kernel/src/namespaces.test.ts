@@ -1,7 +1,7 @@
 import { existsSync, statSync } from 'node:fs'
 import test from 'ava'
 import { openKernel } from './open.ts'
-import { newName, sh, shown, withScratch } from './testing/scratch.ts'
+import { newName, sh, shown, withScratch } from './testing/namespaces.ts'
 import type { Step } from './types.ts'
 
 const resident = `/run/netns/${newName()}`

@@ -1,7 +1,7 @@
 import test from 'ava'
 import { encodeValues } from './nfnl/values.ts'
 import { openKernel } from './open.ts'
-import { sh, withScratch } from './testing/scratch.ts'
+import { sh, withScratch } from './testing/namespaces.ts'
 import type { NftElement, NftSet, NftValue } from './types.ts'
 
 const kernel = openKernel()

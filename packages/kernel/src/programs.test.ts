@@ -2,7 +2,7 @@ import { writeFileSync } from 'node:fs'
 import { withCall } from '@heddle/core'
 import test from 'ava'
 import { openKernel } from './open.ts'
-import { newName, sh, shown, withScratch } from './testing/scratch.ts'
+import { newName, sh, shown, withScratch } from './testing/namespaces.ts'
 import type { Step } from './types.ts'
 
 const kernel = openKernel()

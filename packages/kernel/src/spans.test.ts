@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { type Attributes, type Span, trace } from '@opentelemetry/api'
 import test from 'ava'
 import { openKernel } from './open.ts'
-import { withScratch } from './testing/scratch.ts'
+import { withScratch } from './testing/namespaces.ts'
 import type { Step } from './types.ts'
 
 interface Recorded {

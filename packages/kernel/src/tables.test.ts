@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import test from 'ava'
 import { openKernel } from './open.ts'
 import { routeProtocol } from './rtnl/address.ts'
-import { has, sh, shown, withScratch } from './testing/scratch.ts'
+import { has, sh, shown, withScratch } from './testing/namespaces.ts'
 import type { Namespace, Step } from './types.ts'
 
 const kernel = openKernel()

@@ -1,6 +1,6 @@
 import test from 'ava'
 import { openKernel } from './open.ts'
-import { sh, withScratch } from './testing/scratch.ts'
+import { sh, withScratch } from './testing/namespaces.ts'
 import type { LinkEvent } from './types.ts'
 import { Watchers } from './watchers.ts'
 

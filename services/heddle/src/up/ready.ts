@@ -3,7 +3,12 @@ import { execFile } from 'node:child_process'
 import { join } from 'node:path'
 import type { RuntimeControl } from '@heddle/runtime'
 import type { UpConfig } from './config.ts'
-import type { Servers } from './up.ts'
+
+/** Which servers the process uses, for the ready line. */
+export interface Servers {
+  readonly nats: readonly string[]
+  readonly etcd: readonly string[]
+}
 
 /** The line begins with `heddle is ready`; scripts may wait for it. Never rejects. */
 export async function announceReady(control: RuntimeControl, config: UpConfig, servers: Servers, withinMs: number, pollMs: number): Promise<void> {

@@ -8,7 +8,7 @@ import { version } from '../version.ts'
 import { needsStore } from './catalogue.ts'
 import { sectionOf, type UpConfig } from './config.ts'
 import { prepareEmbedded } from './embedded.ts'
-import { announceReady } from './ready.ts'
+import { announceReady, type Servers } from './ready.ts'
 
 const readyWithinMs = 60_000
 const readyPollMs = 50
@@ -21,12 +21,6 @@ export async function up(config: UpConfig): Promise<never> {
   const control = createRuntime({ name: 'heddle', host: roof.host, version, log: roof.log, otlp: roof.otlp })
   const process = new UpProcess(config, control)
   return runUntilSignal(process.control(), { onStarted: () => void announceReady(control, config, process.servers, readyWithinMs, readyPollMs) })
-}
-
-/** Which servers the process uses, for the ready line. */
-export interface Servers {
-  readonly nats: readonly string[]
-  readonly etcd: readonly string[]
 }
 
 class UpProcess {
