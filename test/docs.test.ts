@@ -1,7 +1,7 @@
 // What the documentation names exists: every path, every subject, every npm script.
 import { existsSync, globSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { type BusService, busServices, eventSubjects, subjectOf } from '@heddle/contract'
+import { type BusService, busServices, eventSubjects, HeddleDefinition, subjectOf } from '@heddle/contract'
 import test from 'ava'
 import { root } from './sources.ts'
 
@@ -30,7 +30,7 @@ test('every subject the documentation names is one of the contract', (t) => {
     Object.values(service.definition.methods).map((method) => subjectOf(service, method, service.scope === 'host' ? 'HOST' : undefined)),
   )
   const events = Object.values(eventSubjects).map((subject) => subject('HOST'))
-  const known = new Set([...subjects, ...events])
+  const known = new Set([...subjects, ...events, HeddleDefinition.fullName])
   const named = pages.flatMap((page) => [...textOf(page).matchAll(/`(heddle\.v1\.[^`]+)`/g)].map((match) => [page, match[1] ?? ''] as const))
   t.true(named.length > 8)
   for (const [page, subject] of named) {

@@ -1,7 +1,6 @@
 /** Numbers of the kernel's uapi headers that we use, under their own names. */
 
 /** linux/netlink.h */
-export const NLMSG_NOOP = 1
 export const NLMSG_ERROR = 2
 export const NLMSG_DONE = 3
 export const NLM_F_REQUEST = 0x1
