@@ -59,7 +59,7 @@ for (const root of packagesWithFiles) {
 }
 copy(join(repository, 'packages/contract/src/gen/heddle.binpb'), join(dist, 'gen/heddle.binpb'))
 copyKoffi()
-const launcher = join(repository, 'deploy/cni-launcher/heddle')
+const launcher = join(repository, 'deploy/cni-launcher/heddle-cni')
 if (existsSync(launcher)) copy(launcher, join(dist, 'heddle-cni'))
 copy(join(repository, 'LICENSE'), join(dist, 'LICENSE'))
 writeFileSync(

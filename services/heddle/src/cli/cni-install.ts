@@ -40,7 +40,7 @@ function replace(path: string, write: (temporary: string) => void, mode: number)
 
 /** Beside the bundle of a release, or in the source tree. */
 function findLauncher(): string {
-  const candidates = ['heddle-cni', '../../../../deploy/cni-launcher/heddle'].map((path) => new URL(path, import.meta.url).pathname)
+  const candidates = ['heddle-cni', '../../../../deploy/cni-launcher/heddle-cni'].map((path) => new URL(path, import.meta.url).pathname)
   const found = candidates.find(existsSync)
   if (found === undefined)
     throw new HeddleError('invalid-argument', 'the CNI plugin is not built', {
