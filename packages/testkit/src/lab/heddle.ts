@@ -47,7 +47,7 @@ const repository = resolve(import.meta.dirname, '../../../..')
 /** The bundle where one was made (LAB_BUNDLE=1), else the sources. */
 export function heddleCommand(): readonly string[] {
   const entry = process.env['LAB_BUNDLE'] === '1' ? 'dist/heddle.js' : 'services/heddle/src/cli/main.ts'
-  return [process.execPath, '--max-semi-space-size=8', join(repository, entry)]
+  return [process.execPath, '--max-semi-space-size=2', '--max-old-space-size=64', join(repository, entry)]
 }
 
 export async function startHeddle(scope: LabScope, options: HeddleOptions): Promise<HeddleProcess> {

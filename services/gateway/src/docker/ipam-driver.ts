@@ -13,6 +13,7 @@ import { deleteOrphanPool } from '../flows/network.ts'
 import type { FlowParts } from '../flows/parts.ts'
 import { familyOf } from '../flows/plan.ts'
 import { type Body, bodies } from './bodies.ts'
+import type { KnownEndpoints } from './known-endpoints.ts'
 import { parseIpamOptions } from './options.ts'
 import { constant, type Route, type RouteTrace, route } from './route.ts'
 
@@ -21,8 +22,8 @@ export const addressSpace = 'heddle'
 const gatewayLabel = 'com.docker.network.gateway'
 const requestTypeLabel = 'RequestAddressType'
 
-export function ipamRoutes(parts: FlowParts): [string, Route][] {
-  const driver = new IpamDriver(parts)
+export function ipamRoutes(parts: FlowParts, known: KnownEndpoints): [string, Route][] {
+  const driver = new IpamDriver(parts, known)
   return [
     ['IpamDriver.GetCapabilities', constant({ RequiresMACAddress: false, RequiresRequestReplay: false })],
     ['IpamDriver.GetDefaultAddressSpaces', constant({ LocalDefaultAddressSpace: addressSpace, GlobalDefaultAddressSpace: addressSpace })],
@@ -42,9 +43,11 @@ export function ipamRoutes(parts: FlowParts): [string, Route][] {
 
 class IpamDriver {
   readonly #parts: FlowParts
+  readonly #known: KnownEndpoints
 
-  constructor(parts: FlowParts) {
+  constructor(parts: FlowParts, known: KnownEndpoints) {
     this.#parts = parts
+    this.#known = known
   }
 
   /** With `--ipam-opt network=NAME` the pool is that network's; a network that is there gives one of its own. */
@@ -95,6 +98,7 @@ class IpamDriver {
       const request = { owner: `docker:${host}:${randomId()}`, host, wants: [{ poolIds: [poolId], address }], provisional: true }
       const claim = (await ipam.allocate(request, call)).allocations[0]?.claim
       if (claim === undefined) throw new HeddleError('internal', 'ipam answered no claim')
+      this.#known.wasReleased(claim.address)
       return { Address: `${claim.address}/${claim.prefixLength}`, Data: {} }
     } catch (error) {
       if (address === '' || HeddleError.from(error).code !== 'address-taken') throw error
@@ -104,11 +108,12 @@ class IpamDriver {
     }
   }
 
-  /** Frees a provisional claim; an endpoint's goes with the endpoint, a gateway with its pool. */
+  /** Frees a provisional claim; an endpoint's went with the endpoint, a gateway goes with its pool. */
   async releaseAddress(body: Body<'releaseAddress'>, call: Call): Promise<object> {
     const { host, ipam } = this.#parts.cluster
     try {
       const address = hostIpField(body.Address, 'Address')
+      if (this.#known.wasReleased(address)) return {}
       await this.#briefly(call, (inner) => ipam.release({ poolId: body.PoolID, address, host }, inner))
     } catch (error) {
       this.#parts.logger.info(

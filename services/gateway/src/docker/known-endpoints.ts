@@ -13,10 +13,14 @@ const maxEntries = 4096
 export interface KnownEndpoint {
   readonly endpoint: Endpoint
   readonly claimRevision: bigint
+  /** Leave removed its interface, and no Join has made another. */
+  readonly left?: boolean
 }
 
 export class KnownEndpoints {
   readonly #known = new Map<string, KnownEndpoint>()
+  /** Freed with their endpoints; Docker's ReleaseAddress for each follows, and need not be told to ipam again. Bare. */
+  readonly #released = new Set<string>()
 
   learn(known: KnownEndpoint): void {
     const [oldest] = this.#known.keys()
@@ -26,6 +30,21 @@ export class KnownEndpoints {
 
   peek(id: string): KnownEndpoint | undefined {
     return this.#known.get(id)
+  }
+
+  leave(id: string): void {
+    const known = this.#known.get(id)
+    if (known !== undefined) this.#known.set(id, { ...known, left: true })
+  }
+
+  release(address: string): void {
+    if (this.#released.size >= maxEntries) this.#released.clear()
+    this.#released.add(address)
+  }
+
+  /** Whether the address was freed with its endpoint and nobody was given it since; says so once. */
+  wasReleased(address: string): boolean {
+    return this.#released.delete(address)
   }
 
   forget(id: string): void {

@@ -33,7 +33,7 @@ export function dockerRoutes(parts: FlowParts): ReadonlyMap<string, Route> {
     ['NetworkDriver.RevokeExternalConnectivity', route(bodies.endpoint, (body, call) => outside.revoke(body, call), disconnect)],
     ['NetworkDriver.DiscoverNew', route(bodies.discover, async () => ({}))],
     ['NetworkDriver.DiscoverDelete', route(bodies.discover, async () => ({}))],
-    ...ipamRoutes(parts),
+    ...ipamRoutes(parts, known),
   ])
 }
 

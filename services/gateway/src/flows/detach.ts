@@ -11,12 +11,15 @@ export interface DetachWish {
   readonly networkId: string
   readonly sandbox: string
   readonly interfaceName: string
+  /** The caller has removed it already. */
+  readonly interfaceGone?: boolean
 }
 
 /** Succeeds when nothing is there. Answers whether the brains were told. */
 export function detach(parts: FlowParts, wish: DetachWish, call: Call): Promise<{ readonly told: boolean }> {
   return parts.endpoints.run(wish.endpointId, call, async () => {
-    await parts.cluster.wiring.detach(wish, call)
+    const { endpointId, networkId, sandbox, interfaceName } = wish
+    if (wish.interfaceGone !== true) await parts.cluster.wiring.detach({ endpointId, networkId, sandbox, interfaceName }, call)
     return { told: await release(parts, wish.endpointId, call) }
   })
 }
