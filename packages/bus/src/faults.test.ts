@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { createServer } from 'node:net'
+import { type AddressInfo, createServer } from 'node:net'
 import test from 'ava'
 import { connectBus } from './index.ts'
 import { echo, failureOf, handlersOf, ipam, onNats, recordingLogger, until, within } from './testing/index.ts'
@@ -226,6 +226,26 @@ test('a bus waits for a server that is not there yet', async (t) => {
   })
   await nats.restart()
   t.is((await waiting).status, 'connected')
+})
+
+test('a bus that gave up waiting makes no further attempt, so that its process can end', async (t) => {
+  let attempts = 0
+  const doorkeeper = createServer((socket) => {
+    attempts++
+    socket.destroy()
+  }).listen(0, '127.0.0.1')
+  await once(doorkeeper, 'listening')
+  t.teardown(() => doorkeeper.close())
+  const abort = new AbortController()
+  const { port } = doorkeeper.address() as AddressInfo
+  const waiting = connectBus({ servers: [`nats://127.0.0.1:${port}`], name: 'impatient', logger: recordingLogger(), signal: abort.signal })
+  await until(() => attempts >= 2, 'it tried twice')
+  abort.abort()
+  await t.throwsAsync(waiting, { message: /gave up/ })
+  const before = attempts
+  // Two of the longest waits between attempts; one attempt may have been under way.
+  await new Promise((resolve) => setTimeout(resolve, 1_200))
+  t.true(attempts <= before + 1, `${attempts - before} more attempts`)
 })
 
 test('a bus goes on reconnecting beyond the ten attempts after which the library would give up', async (t) => {

@@ -26,26 +26,32 @@ export interface BusOptions extends WiredBusOptions {
 
 /** Resolves when connected, however long the server takes to appear; from then on it reconnects for ever. */
 export async function connectBus(options: BusOptions): Promise<Bus> {
-  const connecting = connect(connectionOptions(options))
+  let connected = false
+  const connecting = connect(connectionOptions(options, () => !connected && options.signal?.aborted === true))
   const { logger } = options
   const reminder = setInterval(() => logger.warn({ servers: options.servers }, 'still waiting for NATS: is the server running and reachable?'), 5_000)
   try {
     const connection = await (options.signal === undefined ? connecting : untilAborted(connecting, options.signal))
+    connected = true
     return new WiredBus(new NatsWire(connection, logger), options)
   } finally {
     clearInterval(reminder)
   }
 }
 
-function connectionOptions({ servers, name, credentials, tls }: BusOptions): ConnectionOptions {
+function connectionOptions({ servers, name, credentials, tls }: BusOptions, isAbandoned: () => boolean): ConnectionOptions {
   return {
     servers: [...servers],
     name,
     maxReconnectAttempts: -1,
     waitOnFirstConnect: true,
     ignoreAuthErrorAbort: true,
-    // A host whose server restarts should be back at once, a thousand hosts should not come at once.
-    reconnectDelayHandler: () => 50 + Math.random() * 450,
+    reconnectDelayHandler: () => {
+      // Asked before every attempt, and the only place where the library lets itself be told to give up the first connection.
+      if (isAbandoned()) throw gaveUp()
+      // A host whose server restarts should be back at once, a thousand hosts should not come at once.
+      return 50 + Math.random() * 450
+    },
     pingInterval: 10_000,
     maxPingOut: 2,
     timeout: 5_000,
@@ -60,9 +66,13 @@ function authentication(credentials: NonNullable<BusOptions['credentials']>): Co
   return { authenticator: credsAuthenticator(readFileSync(credentials.credsFile)) }
 }
 
+function gaveUp(): HeddleError {
+  return new HeddleError('cancelled', 'gave up waiting for NATS')
+}
+
 async function untilAborted(connecting: Promise<NatsConnection>, signal: AbortSignal): Promise<NatsConnection> {
   const aborted = Promise.withResolvers<never>()
-  const onAbort = () => aborted.reject(new HeddleError('cancelled', 'gave up waiting for NATS'))
+  const onAbort = () => aborted.reject(gaveUp())
   if (signal.aborted) onAbort()
   else signal.addEventListener('abort', onAbort, { once: true })
   try {

@@ -16,7 +16,10 @@ export interface GroupCommitLimits {
   readonly concurrency: number
 }
 
-export const defaultLimits: GroupCommitLimits = { maxOps: 128, maxBytes: 1 << 20, concurrency: 4 }
+/** Fewer transactions than this are not split: each request costs etcd a write to its log. */
+const smallestShare = 16
+
+export const defaultLimits: GroupCommitLimits = { maxOps: 128, maxBytes: 1 << 20, concurrency: 3 }
 
 export interface Submitted {
   readonly committed: Committed
@@ -66,7 +69,10 @@ export class GroupCommit {
 
   #pump(): void {
     while (this.#queue.length > 0 && this.#flying < this.#limits.concurrency) {
-      const { batch, rest } = takeBatch(this.#queue.filter(stillWanted), this.#limits)
+      const wanted = this.#queue.filter(stillWanted)
+      // A crowd is split over the requests that may fly: in one request its callers would all wait, and all come back, together.
+      const share = Math.max(smallestShare, Math.ceil(wanted.length / (this.#limits.concurrency - this.#flying)))
+      const { batch, rest } = takeBatch(wanted, this.#limits, share)
       this.#queue = rest
       if (batch.length === 0) return
       this.#flying++
@@ -104,6 +110,7 @@ export class GroupCommit {
 export function takeBatch<T extends Pick<Entry, 'transaction' | 'ops' | 'bytes' | 'alone'>>(
   queue: readonly T[],
   limits: GroupCommitLimits,
+  maxItems = Number.POSITIVE_INFINITY,
 ): { batch: T[]; rest: T[] } {
   const batch: T[] = []
   const kept: T[] = []
@@ -114,7 +121,7 @@ export function takeBatch<T extends Pick<Entry, 'transaction' | 'ops' | 'bytes' 
   for (; index < queue.length; index++) {
     const entry = queue[index] as T
     const full = batch.length + 1 + Math.max(maxOps, entry.ops) > limits.maxOps || bytes + entry.bytes > limits.maxBytes
-    if (batch.length > 0 && (full || batch[0]?.alone)) break
+    if (batch.length > 0 && (full || batch.length >= maxItems || batch[0]?.alone)) break
     const { when, write } = entry.transaction
     if ((entry.alone && batch.length > 0) || write.some((item) => written.has(keyOf(item))) || when.some((compare) => touches(compare, written))) {
       kept.push(entry)

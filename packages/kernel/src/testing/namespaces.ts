@@ -11,7 +11,21 @@ export interface Scratch {
   namespace(): Promise<{ readonly path: string; readonly name: string }>
 }
 
+/**
+ * On its first use since boot `ip netns` binds /run/netns to itself, which would hide our mounts below its own. Under
+ * iproute2's lock, so it may happen in several processes at once.
+ */
+function prepareFolder(): void {
+  const name = newName()
+  sh('ip', 'netns', 'add', name)
+  sh('ip', 'netns', 'delete', name)
+}
+
+let prepared = false
+
 export async function withScratch(kernel: Kernel, body: (scratch: Scratch) => Promise<void>): Promise<void> {
+  if (!prepared) prepareFolder()
+  prepared = true
   const paths: string[] = []
   await withCall({ timeoutMs: 60_000 }, async (call) => {
     try {

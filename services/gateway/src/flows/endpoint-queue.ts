@@ -10,27 +10,16 @@ export class EndpointQueue {
   readonly #attaching = new Map<string, number>()
 
   run<T>(endpointId: string, call: Call, task: () => Promise<T>): Promise<T> {
-    const running = this.#queue.run(endpointId, () => (call.signal.aborted ? Promise.reject(call.signal.reason as Error) : task()))
-    const settled: Promise<unknown> = running.then(
-      () => this.#running.delete(settled),
-      () => this.#running.delete(settled),
-    )
-    this.#running.add(settled)
-    return raceCall(running, call)
+    return raceCall(this.#enqueue(endpointId, call, task), call)
   }
 
   /** The same, and the endpoint counts as being attached until it is done. */
-  async runAttach<T>(endpointId: string, call: Call, task: () => Promise<T>): Promise<T> {
-    this.#attaching.set(endpointId, (this.#attaching.get(endpointId) ?? 0) + 1)
-    return this.run(endpointId, call, async () => {
-      try {
-        return await task()
-      } finally {
-        const left = (this.#attaching.get(endpointId) ?? 1) - 1
-        if (left === 0) this.#attaching.delete(endpointId)
-        else this.#attaching.set(endpointId, left)
-      }
-    })
+  runAttach<T>(endpointId: string, call: Call, task: () => Promise<T>): Promise<T> {
+    this.#count(endpointId, 1)
+    const running = this.#enqueue(endpointId, call, task)
+    const done = () => this.#count(endpointId, -1)
+    running.then(done, done)
+    return raceCall(running, call)
   }
 
   /** Endpoints with an attach under way or waiting. */
@@ -41,5 +30,22 @@ export class EndpointQueue {
   /** Resolves when everything under way has finished, undo included. */
   async idle(): Promise<void> {
     await Promise.all(this.#running)
+  }
+
+  /** A call whose time was over while it waited for its turn does nothing. */
+  #enqueue<T>(endpointId: string, call: Call, task: () => Promise<T>): Promise<T> {
+    const running = this.#queue.run(endpointId, () => (call.signal.aborted ? Promise.reject(call.signal.reason as Error) : task()))
+    const settled: Promise<unknown> = running.then(
+      () => this.#running.delete(settled),
+      () => this.#running.delete(settled),
+    )
+    this.#running.add(settled)
+    return running
+  }
+
+  #count(endpointId: string, change: 1 | -1): void {
+    const count = (this.#attaching.get(endpointId) ?? 0) + change
+    if (count === 0) this.#attaching.delete(endpointId)
+    else this.#attaching.set(endpointId, count)
   }
 }

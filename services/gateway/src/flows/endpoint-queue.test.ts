@@ -1,0 +1,56 @@
+import { withCall } from '@heddle/core'
+import test from 'ava'
+import { EndpointQueue } from './endpoint-queue.ts'
+
+test('what an endpoint is asked to do happens one after the other, different endpoints side by side', async (t) => {
+  const queue = new EndpointQueue()
+  const order: string[] = []
+  const gate = Promise.withResolvers<void>()
+  await withCall({ timeoutMs: 5000 }, async (call) => {
+    const first = queue.run('a', call, async () => {
+      await gate.promise
+      order.push('a1')
+    })
+    const second = queue.run('a', call, async () => void order.push('a2'))
+    await queue.run('b', call, async () => void order.push('b'))
+    gate.resolve()
+    await Promise.all([first, second])
+  })
+  t.deepEqual(order, ['b', 'a1', 'a2'])
+})
+
+test('a caller whose time is over is told, and the operation keeps its place until it has ended', async (t) => {
+  const queue = new EndpointQueue()
+  const gate = Promise.withResolvers<void>()
+  const order: string[] = []
+  const slow = withCall({ timeoutMs: 20 }, (call) =>
+    queue.run('a', call, async () => {
+      await gate.promise
+      order.push('undone')
+    }),
+  )
+  await t.throwsAsync(slow, { message: /no result within/ })
+  const next = withCall({ timeoutMs: 5000 }, (call) => queue.run('a', call, async () => void order.push('next')))
+  gate.resolve()
+  await next
+  t.deepEqual(order, ['undone', 'next'])
+})
+
+test('an attach counts until it has ended, also one whose time was over before its turn', async (t) => {
+  const queue = new EndpointQueue()
+  const gate = Promise.withResolvers<void>()
+  const first = withCall({ timeoutMs: 5000 }, (call) => queue.runAttach('a', call, () => gate.promise))
+  let ran = false
+  const late = withCall({ timeoutMs: 20 }, (call) =>
+    queue.runAttach('a', call, async () => {
+      ran = true
+    }),
+  )
+  await t.throwsAsync(late)
+  t.deepEqual([...queue.attaching()], ['a'])
+  gate.resolve()
+  await first
+  await queue.idle()
+  t.deepEqual([...queue.attaching()], [])
+  t.false(ran)
+})
