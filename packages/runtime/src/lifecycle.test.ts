@@ -74,6 +74,21 @@ test('stopping in the middle of a start aborts it and stops what had started', a
   t.deepEqual(log, ['start store', 'stop store'])
 })
 
+test('a part that is starting and deaf to its signal holds up the stop no longer than the grace', async (t) => {
+  const { runtime, log } = runtimeWithLog()
+  const waiting = Promise.withResolvers<void>()
+  part(runtime, log, 'store')
+  part(runtime, log, 'deaf', () => {
+    waiting.resolve()
+    return new Promise<never>(() => {})
+  })
+  void runtime.start()
+  await waiting.promise
+  await runtime.stop(50)
+  t.deepEqual(log, ['start store', 'start deaf', 'stop store'])
+  t.is(runtime.phase, 'stopped')
+})
+
 test('a part that fails or hangs while stopping does not keep the others from it', async (t) => {
   const { runtime, log, lines } = runtimeWithLog()
   part(runtime, log, 'first')

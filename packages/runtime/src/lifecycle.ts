@@ -49,11 +49,18 @@ export class Lifecycle {
   stop(graceMs: number): Promise<void> {
     this.#abortStart.abort(new HeddleError('cancelled', 'the process stops'))
     if (this.#phase === 'running') this.#phase = 'stopping'
-    this.#stopping ??= (async () => {
-      await this.#starting?.catch(() => {})
-      await this.#stopStarted(graceMs)
-    })()
+    this.#stopping ??= this.#stop(graceMs)
     return this.#stopping
+  }
+
+  /** A hook that is deaf to its signal is not waited for beyond the grace; what had started before it is stopped all the same. */
+  async #stop(graceMs: number): Promise<void> {
+    const beganMs = performance.now()
+    const over = Promise.withResolvers<void>()
+    const timer = setTimeout(over.resolve, graceMs)
+    await Promise.race([this.#starting?.catch(() => {}), over.promise])
+    clearTimeout(timer)
+    await this.#stopStarted(Math.max(0, graceMs - (performance.now() - beganMs)))
   }
 
   async #start(graceMs: number): Promise<void> {

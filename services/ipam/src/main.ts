@@ -1,13 +1,16 @@
 /** The ipam service put together. */
 import type { Bus, Serving } from '@heddle/bus'
 import { busServices } from '@heddle/contract'
-import { withCall } from '@heddle/core'
+import { raceCall, withCall } from '@heddle/core'
 import type { ServiceMain } from '@heddle/runtime'
 import type { Store } from '@heddle/store'
 import { type IpamConfig, ipamConfig } from './config.ts'
 import { ipamHandlers } from './handlers.ts'
 import { IpamRepo } from './repo.ts'
 import { sweep } from './sweep.ts'
+
+/** For the first reading of everything there is. */
+const startTimeoutMs = 60_000
 
 export interface IpamParts {
   readonly bus: Bus
@@ -23,13 +26,14 @@ export const ipamService: ServiceMain<IpamParts, IpamConfig> = {
     let serving: Serving | undefined
     hook({
       name: 'ipam',
-      async start() {
+      async start(signal) {
         repo = new IpamRepo(store, clock)
-        await repo.ready
+        const { ready } = repo
+        await withCall({ timeoutMs: startTimeoutMs, signal, clock }, (call) => raceCall(ready, call))
         serving = await bus.serve(busServices.ipam, ipamHandlers({ repo, random: Math.random }), { concurrency: config.concurrency })
         const networks = bus.client(busServices.networks)
-        jobs.every('ipam-sweep', config.sweepIntervalMs, async (signal) => {
-          const swept = await withCall({ timeoutMs: Math.max(config.sweepIntervalMs, 10_000), signal, clock }, (call) =>
+        jobs.every('ipam-sweep', config.sweepIntervalMs, async (sweeping) => {
+          const swept = await withCall({ timeoutMs: Math.max(config.sweepIntervalMs, 10_000), signal: sweeping, clock }, (call) =>
             sweep(repo as IpamRepo, networks, config, call),
           )
           if (swept.claims + swept.provisionalClaims + swept.pools > 0) logger.info(swept, 'freed what nobody uses')

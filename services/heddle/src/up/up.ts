@@ -30,6 +30,8 @@ class UpProcess {
   /** How to end what the services stand on, last made first. */
   readonly #undo: (() => Promise<void>)[] = []
   #starting: Promise<void> | undefined
+  #preparing: Promise<void> | undefined
+  #unmaking: Promise<void> | undefined
   servers: Servers = { nats: [], etcd: [] }
 
   constructor(config: UpConfig, control: RuntimeControl) {
@@ -50,7 +52,8 @@ class UpProcess {
       stop: {
         value: async (graceMs?: number) => {
           this.#abort.abort(new HeddleError('cancelled', 'the process stops'))
-          await this.#starting?.catch(() => {})
+          // Only this: a part that is starting ends when the runtime tells it to.
+          await this.#preparing?.catch(() => {})
           await control.stop(graceMs)
           await this.#unmake()
         },
@@ -60,7 +63,10 @@ class UpProcess {
 
   async #start(): Promise<void> {
     try {
-      await this.#prepare()
+      this.#abort.signal.throwIfAborted()
+      this.#preparing = this.#prepare()
+      await this.#preparing
+      this.#abort.signal.throwIfAborted()
       await this.#control.start()
     } catch (error) {
       await this.#unmake()
@@ -113,7 +119,13 @@ class UpProcess {
     }
   }
 
-  async #unmake(): Promise<void> {
+  /** Asked for by a start that fails and by the stop that made it fail: done once. */
+  #unmake(): Promise<void> {
+    this.#unmaking ??= this.#undoAll()
+    return this.#unmaking
+  }
+
+  async #undoAll(): Promise<void> {
     for (let undo = this.#undo.pop(); undo !== undefined; undo = this.#undo.pop()) {
       await undo().catch((error: unknown) => this.#control.logger.error({ err: error }, 'a part did not stop cleanly'))
     }
