@@ -31,9 +31,9 @@ export function probeOf(transaction: Transaction): Transaction {
   return { when: [never], write: [], otherwiseRead }
 }
 
-/** Whether its own writes make one of its conditions false; an unconditional write may be repeated as it is. */
+/** Whether its own writes make one of its conditions false; what is unconditional, or writes nothing, may be repeated as it is. */
 export function happensOnce({ when, write }: Transaction): boolean {
-  return when.length === 0 || when.some((compare) => write.some((item) => falsifies(item, compare)))
+  return when.length === 0 || write.length === 0 || when.some((compare) => write.some((item) => falsifies(item, compare)))
 }
 
 function falsifies(write: Write, compare: Compare): boolean {

@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process'
 import { type Call, HeddleError } from '@heddle/core'
 import test from 'ava'
-import type { Transaction } from './index.ts'
+import { decide, type Question, type Transaction } from './index.ts'
 import { claim, commit, get, loseAndHeal, pause, setUp, until, within } from './testing/faulty.ts'
 
 test('a claim whose reply was lost is reported as ours', async (t) => {
@@ -71,6 +71,39 @@ test('a lost reply to a write that could happen twice is read back, not repeated
   const error = await outcome
   t.true(HeddleError.is(error) && error.code === 'unavailable')
   t.is(await get(direct, 'k'), undefined)
+})
+
+test('a decision that nothing is to be written, or that it is refused, survives the loss of the reply that confirms it', async (t) => {
+  let swallow = false
+  let swallowed = 0
+  const { proxy, store, direct } = await setUp(t, () => {
+    if (swallow) swallowed++
+    return swallow ? 'swallow' : 'pass'
+  })
+  await commit(direct, claim('taken', 'them'))
+  const taken = await get(direct, 'taken')
+  const claimed = (key: string): Question<string> => ({
+    keys: () => [key],
+    guess: () => (key === 'taken' ? taken : undefined),
+    decide: (known) => {
+      if (known.has(key)) throw new HeddleError('address-taken', 'it is there')
+      return { write: [], result: 'free' }
+    },
+  })
+  const lose = async (key: string) => {
+    swallow = true
+    swallowed = 0
+    const deciding = within((call) => decide(store, claimed(key), call)).then(
+      ({ result }) => result,
+      (error: HeddleError) => error.code,
+    )
+    await until(() => swallowed > 0)
+    swallow = false
+    proxy.cut()
+    return deciding
+  }
+  t.is(await lose('not there'), 'free')
+  t.is(await lose('taken'), 'address-taken')
 })
 
 test('whose a lost deletion was cannot be told, and is not guessed', async (t) => {

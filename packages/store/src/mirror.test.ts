@@ -53,6 +53,21 @@ test('a new history forgets writes of the old one', (t) => {
   t.is(mirror.get('p/a'), undefined)
 })
 
+test('a listener that fails on one key hears of the others all the same', (t) => {
+  const { store, watch } = scripted()
+  const heard: string[] = []
+  const mirror = new Mirror(store, 'p/', (key, after) => {
+    if (after?.value === 'unreadable') throw new SyntaxError(key)
+    heard.push(key)
+  })
+  const records = [record('p/a', 'unreadable', 2n), record('p/b', 'v', 3n), record('p/c', 'unreadable', 4n), record('p/d', 'v', 5n)]
+  const error = t.throws(() => watch.onSnapshot(listing(5n, ...records), 'e'), { instanceOf: AggregateError })
+  t.deepEqual(error?.errors.map(String), ['SyntaxError: p/a', 'SyntaxError: p/c'])
+  t.notThrows(() => watch.onSnapshot(listing(5n, ...records), 'e'), 'the listing that follows finds nothing new')
+  t.deepEqual(heard, ['p/b', 'p/d'])
+  t.is(mirror.get('p/a')?.value, 'unreadable')
+})
+
 test('what is not here is looked for in the store before it is called missing', async (t) => {
   const { store, watch } = scripted()
   const mirror = new Mirror(store, 'p/')

@@ -17,7 +17,10 @@ export class Mirror {
   #revision = 0n
   #epoch = ''
 
-  /** The listener hears of every change of what `get` answers, once, while it is made. */
+  /**
+   * The listener hears of every change of what `get` answers, once, while it is made. What it throws about one key is thrown
+   * on when it has heard of the others: a new listing would not tell them again.
+   */
   constructor(store: Store, prefix: string, listener: MirrorListener = () => {}) {
     this.#store = store
     this.#listener = listener
@@ -42,6 +45,11 @@ export class Mirror {
   /** Resolves when it holds the whole prefix. */
   get ready(): Promise<void> {
     return this.#watching.ready
+  }
+
+  /** Up to which the watch has brought everything; of later ones it may hold some records and not others. */
+  get revision(): bigint {
+    return this.#revision
   }
 
   get(key: string): StoredRecord | undefined {
@@ -94,7 +102,15 @@ export class Mirror {
       this.#ahead.delete(key)
       if (!told.has(key)) told.set(key, ahead.record)
     }
-    for (const [key, before] of told) this.#tell(key, this.get(key), before)
+    const failures: unknown[] = []
+    for (const [key, before] of told) {
+      try {
+        this.#tell(key, this.get(key), before)
+      } catch (error) {
+        failures.push(error)
+      }
+    }
+    if (failures.length > 0) throw new AggregateError(failures, `the listener of a mirror failed on ${failures.length} of ${told.size} keys`)
   }
 
   #tell(key: string, after: StoredRecord | undefined, before: StoredRecord | undefined): void {

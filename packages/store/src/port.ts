@@ -66,10 +66,11 @@ export interface EtcdPort {
 }
 
 /**
- * Why etcd did not do it: `no-reply` means it may have, `lease-gone` that a put named a lease that does not exist,
- * `malformed` that the request itself is at fault, `refused` any other definite no.
+ * Why etcd did not do it: `no-reply` means it may have, `cut-off` the same and that further attempts are not worth their
+ * time, `lease-gone` that a put named a lease that does not exist, `malformed` that the request itself is at fault,
+ * `refused` any other definite no.
  */
-export type EtcdReason = 'no-reply' | 'compacted' | 'lease-gone' | 'malformed' | 'refused'
+export type EtcdReason = 'no-reply' | 'cut-off' | 'compacted' | 'lease-gone' | 'malformed' | 'refused'
 
 export function etcdFailure(reason: EtcdReason, code: 'unavailable' | 'deadline-exceeded' | 'internal', message: string, parts: ErrorParts = {}): HeddleError {
   return new HeddleError(code, message, { ...parts, details: { etcd: reason } })

@@ -48,7 +48,8 @@ function manualClock(): Clock & { advance(ms: number): Promise<void> } {
   }
 }
 
-test('each caller of a group commit has its own span, with the size of the batch', async (t) => {
+// Alone, as the tracer is the process's.
+test.serial('each caller of a group commit has its own span, with the size of the batch', async (t) => {
   const spans: { name: string; attributes: Record<string, unknown>; ended: boolean }[] = []
   const startSpan = (name: string, options?: { attributes?: Record<string, unknown> }): Span => {
     const record = { name, attributes: { ...options?.attributes }, ended: false }
@@ -88,6 +89,25 @@ test('a store is healthy while etcd answers, also when nobody asks, and no longe
   state.silent = false
   await clock.advance(3_100)
   t.true(store.healthy)
+  await store.close()
+})
+
+test('a store that etcd has not answered for long says so at once, and works again when etcd does', async (t) => {
+  const clock = manualClock()
+  const { port, state } = fakePort()
+  const store = new EtcdStore(port, logger, clock)
+  const get = () => withCall({ timeoutMs: 60_000, clock }, (call) => store.get('k', call))
+  state.silent = true
+  const patient = get()
+  await clock.advance(3_000)
+  state.silent = false
+  await clock.advance(1_000)
+  await t.notThrowsAsync(patient, 'a short silence is waited out')
+  state.silent = true
+  await clock.advance(10_000)
+  await t.throwsAsync(get(), { message: /has not answered this replica/ })
+  state.silent = false
+  await t.notThrowsAsync(get())
   await store.close()
 })
 
