@@ -61,8 +61,14 @@ export class NftTable {
     return this.#queue.run('', async () => {
       if (!this.#loaded) await this.#load(call)
       for (const [name, { tracker, dirty }] of this.#sets) {
-        if (dirty.size > 0) await this.#write(name, tracker, [...dirty], call)
+        if (dirty.size === 0) continue
+        const keys = [...dirty]
+        // Before the wait: what others put meanwhile belongs to the next flush.
         dirty.clear()
+        await this.#write(name, tracker, keys, call).catch((error: unknown) => {
+          for (const key of keys) dirty.add(key)
+          throw error
+        })
       }
     })
   }
