@@ -148,7 +148,8 @@ export class HostNetworks {
       const ports = await this.#ports(networkId, call)
       // An endpoint of an earlier life of this process that nobody has told us about yet.
       for (const port of ports) this.use(networkId, parseEndpointAlias(port.alias)?.endpointId ?? port.name)
-      if (ports.length === 0) await this.#removeDevices(networkId, call)
+      // Looked at again: an attach that found the network present does not wait for this queue.
+      if (this.users(networkId).size === 0) await this.#removeDevices(networkId, call)
     })
   }
 

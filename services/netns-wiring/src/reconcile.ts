@@ -42,7 +42,10 @@ export class Reconciler {
   readonly #parts: ReconcileParts
   readonly #suspects: Suspects
   readonly #soon = new Set<string>()
+  /** As the last round read them; undefined when it could not. */
   #records: Records | undefined
+  /** As last read by any round: good enough to repair a port, not to remove anything. */
+  #lastEndpoints: readonly Endpoint[] = []
 
   constructor(parts: ReconcileParts) {
     this.#parts = parts
@@ -109,7 +112,7 @@ export class Reconciler {
     if (record === undefined) await networks.verify(networkId, call)
     else await networks.ensure(record, call)
     const present = networks.present.get(networkId)
-    if (present !== undefined) await endpoints.verifyPorts(present, this.#records?.endpoints ?? [], call)
+    if (present !== undefined) await endpoints.verifyPorts(present, this.#lastEndpoints, call)
   }
 
   /** Every network with an endpoint or a device here; whether all are well. One that fails does not keep the others from repair. */
@@ -161,7 +164,7 @@ export class Reconciler {
       const orphan = found.get(name)
       if (orphan === undefined) continue
       context.logger.warn({ link: name, endpoint: orphan.endpointId }, 'removing a link that belongs to no recorded endpoint')
-      if (orphan.endpointId !== undefined) await endpoints.detach(orphan.endpointId, call)
+      if (orphan.endpointId !== undefined) await endpoints.detach(orphan.endpointId, '', call)
       else await context.kernel.removeLink(orphan.ns, name, call)
     }
   }
@@ -172,6 +175,7 @@ export class Reconciler {
     try {
       const [networks, endpoints] = await Promise.all([client.listNetworks({}, call), client.listEndpoints({ host: context.host }, call)])
       this.#records = { networks: new Map(networks.networks.map((network) => [network.id, network])), endpoints: endpoints.endpoints }
+      this.#lastEndpoints = endpoints.endpoints
     } catch (error) {
       this.#records = undefined
       context.logger.warn({ err: error }, 'the networks service does not answer; the host is kept as it is')
