@@ -45,24 +45,27 @@ export class Endpoints {
     return this.#held.size
   }
 
-  /** Whether the endpoint's interface was there already. Throws netns-gone, interface-exists, kernel-refused. */
+  /**
+   * Whether the endpoint's interface was there already; one of another shape (MAC, sandbox) is left untouched, since it may
+   * be in use: only the record tells. Throws netns-gone, interface-exists, kernel-refused.
+   */
   prepare(network: Network, endpoint: Endpoint, call: Call): Promise<boolean> {
     return this.#queue.run(endpoint.id, async () => {
       this.#checkSandbox(endpoint)
       const present = await this.#networks.acquire(network, endpoint.id, call)
       const shape = endpointShape(endpoint, present.shape, present.ns, this.#context.hostNs)
-      return this.#isMade(shape) || this.#make(present, shape, [], call)
+      return this.#isMade(shape) || this.#make(present, shape, [], 'keep another', call)
     })
   }
 
-  /** Throws netns-gone, interface-exists, kernel-refused. */
+  /** Replaces what an endpoint of this id has in another shape. Throws netns-gone, interface-exists, kernel-refused. */
   attach(network: Network, endpoint: Endpoint, routes: readonly Route[], call: Call): Promise<AttachResponse> {
     return this.#queue.run(endpoint.id, async () => {
       this.#checkSandbox(endpoint)
       const present = await this.#networks.acquire(network, endpoint.id, call)
       const shape = endpointShape(endpoint, present.shape, present.ns, this.#context.hostNs)
       const configure = configureSteps(shape, endpoint.addresses, routes)
-      if (!(this.#isMade(shape) && (await this.#configure(shape, configure, call)))) await this.#make(present, shape, configure, call)
+      if (!(this.#isMade(shape) && (await this.#configure(shape, configure, call)))) await this.#make(present, shape, configure, 'replace another', call)
       await this.#waitForPeers(present, call)
       return {
         interfaceName: shape.peerName,
@@ -76,17 +79,27 @@ export class Endpoints {
     })
   }
 
-  /** True when an interface was there. Succeeds whatever is gone already. */
-  detach(endpointId: string, call: Call): Promise<boolean> {
+  /**
+   * True when an interface was there. Succeeds whatever is gone already. `networkId` (may be empty) counts when nothing is
+   * known of the endpoint. When it fails it may be called again.
+   */
+  detach(endpointId: string, networkId: string, call: Call): Promise<boolean> {
     return this.#queue.run(endpointId, async () => {
       const held = this.#held.get(endpointId)
-      this.#forget(endpointId)
+      const hostEnd = hostEndName(endpointId)
+      // Our own removal is no event to look after.
+      this.#byHostEnd.delete(hostEnd)
       let existed = false
-      for (const ns of held === undefined ? [this.#fabric.ns, this.#context.hostNs] : [held.ns]) {
-        if (ns !== this.#fabric.ns || this.#fabric.exists) existed = (await this.#context.kernel.removeLink(ns, hostEndName(endpointId), call)) || existed
+      try {
+        for (const ns of held === undefined ? [this.#fabric.ns, this.#context.hostNs] : [held.ns]) {
+          if (ns !== this.#fabric.ns || this.#fabric.exists) existed = (await this.#context.kernel.removeLink(ns, hostEnd, call)) || existed
+        }
+        await this.#publisher.unpublish(endpointId, call)
+      } catch (error) {
+        if (held !== undefined) this.#byHostEnd.set(hostEnd, endpointId)
+        throw error
       }
-      await this.#publisher.unpublish(endpointId, call)
-      if (held !== undefined) this.#networks.release(held.networkId, endpointId)
+      this.#forget(endpointId, held?.networkId ?? networkId)
       return existed
     })
   }
@@ -125,29 +138,37 @@ export class Endpoints {
         this.#queue.run(endpointId, async () => {
           const held = this.#held.get(endpointId)
           if (held === undefined || (await this.#context.kernel.link(held.ns, hostEnd, call)) !== undefined) return
-          this.#forget(endpointId)
-          this.#networks.release(held.networkId, endpointId)
+          this.#forget(endpointId, held.networkId)
+          // A published port would lead to whoever is given the address next.
+          await this.#publisher.unpublish(endpointId, call)
         }),
       ),
     )
   }
 
-  /** Puts a network's ports back as they should be: on its bridge, up, with their flags and their own MAC. */
+  /**
+   * Puts a network's ports back as they should be: on its bridge, up, with their flags and their own MAC. What this process
+   * has attached counts before `records`, which may be old.
+   */
   async verifyPorts(present: PresentNetwork, records: readonly Endpoint[], call: Call): Promise<void> {
     const { kernel, hostNs } = this.#context
     const links = new Map((await kernel.links(present.ns, call)).map((link) => [link.name, link]))
     const bridge = links.get(present.shape.bridge)
-    const mine = records.filter((record) => record.networkId === present.record.id && links.has(hostEndName(record.id)))
+    const shapes = new Map<string, EndpointShape>()
+    for (const record of records) if (record.networkId === present.record.id) shapes.set(record.id, endpointShape(record, present.shape, present.ns, hostNs))
+    for (const [id, { networkId, shape }] of this.#held) {
+      if (shape !== undefined && networkId === present.record.id) shapes.set(id, { ...shape, bridge: present.shape.bridge, mtu: present.shape.mtu })
+    }
+    const mine = [...shapes.values()].filter(({ hostEnd }) => links.has(hostEnd))
     if (bridge === undefined || mine.length === 0) return
     const entries = await kernel.neighbours(present.ns, undefined, call)
-    for (const record of mine) {
-      await this.#queue.run(record.id, async () => {
-        const shape = endpointShape(record, present.shape, present.ns, hostNs)
+    for (const shape of mine) {
+      await this.#queue.run(shape.id, async () => {
         const link = links.get(shape.hostEnd)
         const steps = link === undefined ? [] : portRepair(shape, link, bridge, entries, this.#publisher.has(shape.id))
         if (steps.length === 0) return
         await kernel.run(steps, call).catch((error: unknown) => {
-          this.#context.logger.warn({ err: kernelFailure(error, steps, kernel), endpoint: record.id }, 'the port of an endpoint could not be repaired')
+          this.#context.logger.warn({ err: kernelFailure(error, steps, kernel), endpoint: shape.id }, 'the port of an endpoint could not be repaired')
         })
       })
     }
@@ -184,7 +205,13 @@ export class Endpoints {
   }
 
   /** The pair, its port and `configure` in one program. Whether the pair was there already. */
-  async #make(present: PresentNetwork, shape: EndpointShape, configure: readonly Step[], call: Call): Promise<boolean> {
+  async #make(
+    present: PresentNetwork,
+    shape: EndpointShape,
+    configure: readonly Step[],
+    mode: 'keep another' | 'replace another',
+    call: Call,
+  ): Promise<boolean> {
     const { kernel } = this.#context
     const after = [...portSteps(shape, this.#publisher.has(shape.id)), ...configure]
     let steps: readonly Step[] = [vethStep(shape), ...after]
@@ -196,9 +223,10 @@ export class Endpoints {
         const refusal = refusalOf(error)
         const first = refusal?.index === 0 && steps[0]?.op === 'veth.add' && attempt < 2
         if (first && refusal.errno === 'EEXIST') {
-          const ours = await this.#existing(present, shape, call)
-          if (ours !== undefined)
-            steps = [{ op: 'link.set', ns: shape.ns, name: shape.hostEnd, master: shape.bridge, alias: shape.alias, mtu: shape.mtu, up: true }, ...after]
+          const isSame = await this.#existsAlike(present, shape, call)
+          if (!isSame && mode === 'keep another') return true
+          if (!isSame) await kernel.removeLink(shape.ns, shape.hostEnd, call)
+          else steps = [{ op: 'link.set', ns: shape.ns, name: shape.hostEnd, master: shape.bridge, alias: shape.alias, mtu: shape.mtu, up: true }, ...after]
           continue
         }
         // The bridge or the fabric is not what the cache says.
@@ -220,21 +248,20 @@ export class Endpoints {
   }
 
   /**
-   * What stands in the way of a pair: the same pair from before (its host end, adopted), an older one of this endpoint
-   * (removed, undefined: make it again), or somebody else's interface (interface-exists).
+   * What stands in the way of a pair: the same pair from before (true), another one of this endpoint (false), or somebody
+   * else's interface (interface-exists).
    */
-  async #existing(present: PresentNetwork, shape: EndpointShape, call: Call): Promise<LinkInfo | undefined> {
+  async #existsAlike(present: PresentNetwork, shape: EndpointShape, call: Call): Promise<boolean> {
     const { kernel } = this.#context
     const [host, peer] = await Promise.all([kernel.link(shape.ns, shape.hostEnd, call), kernel.link(shape.peerNs, shape.peerName, call)])
     // Docker has taken its end away into the container.
-    if (host !== undefined && peer === undefined && shape.handover) return host
-    if (host !== undefined && peer !== undefined && host.peerIndex === peer.index && peer.mac === shape.mac) return host
+    if (host !== undefined && peer === undefined && shape.handover) return true
+    if (host !== undefined && peer !== undefined && host.peerIndex === peer.index && peer.mac === shape.mac) return true
     if (peer !== undefined && (host === undefined || host.peerIndex !== peer.index)) {
       if (!this.#held.has(shape.id)) this.#networks.release(present.record.id, shape.id)
       throw interfaceExists(shape.peerName, sandboxOf(shape) ?? 'the host namespace')
     }
-    await kernel.removeLink(shape.ns, shape.hostEnd, call)
-    return undefined
+    return false
   }
 
   async #takeBack(shape: EndpointShape, call: Call): Promise<void> {
@@ -267,9 +294,10 @@ export class Endpoints {
     this.#byHostEnd.set(held.hostEnd, endpointId)
   }
 
-  #forget(endpointId: string): void {
+  #forget(endpointId: string, networkId: string): void {
     this.#held.delete(endpointId)
     this.#byHostEnd.delete(hostEndName(endpointId))
+    if (this.#networks.users(networkId).has(endpointId)) this.#networks.release(networkId, endpointId)
   }
 }
 

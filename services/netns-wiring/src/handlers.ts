@@ -23,7 +23,7 @@ export function wiringHandlers(parts: HandlerParts): Handlers<WiringDefinition> 
       return endpoints.attach(network, endpoint, request.routes, call)
     },
     async detach(request, call) {
-      return { existed: await endpoints.detach(checkOpaqueId(request.endpointId, 'endpoint_id'), call) }
+      return { existed: await endpoints.detach(checkOpaqueId(request.endpointId, 'endpoint_id'), request.networkId, call) }
     },
     async check(request, call) {
       const { network, endpoint } = checked(request)

@@ -1,4 +1,5 @@
 /** What a real kernel does not do on demand: refusals in the middle, brains that are silent. On a kernel in memory. */
+import { rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Client, MemoryBus, MemoryHub } from '@heddle/bus'
@@ -6,7 +7,8 @@ import { busServices, Endpoint, type WiringDefinition } from '@heddle/contract'
 import { macOf, randomId } from '@heddle/core'
 import { createRuntime } from '@heddle/runtime'
 import test, { type ExecutionContext } from 'ava'
-import { wiringConfig } from './config.ts'
+import { type WiringConfig, wiringConfig } from './config.ts'
+import { bridgeName, hostEndName } from './domain/names.ts'
 import { bridgeRules } from './domain/nft-rules.ts'
 import { fabricPath, wiringService } from './main.ts'
 import { NftTable } from './nft-table.ts'
@@ -22,16 +24,19 @@ interface Setup {
   stop(): Promise<void>
 }
 
-async function setUp(t: ExecutionContext): Promise<Setup> {
+async function setUp(t: ExecutionContext, settings: Partial<WiringConfig> = {}): Promise<Setup> {
   const hub = new MemoryHub()
   const brains = await new FakeBrains(hub).start()
-  const kernel = new FakeKernel('/ns/c')
+  const kernel = new FakeKernel('/ns/c', '/ns/d')
   kernel.uplink('eth0', '192.0.2.1/24')
-  const config = wiringConfig.parse({ runDir: join(tmpdir(), `heddle-fake-${randomId()}`), underlay: { interface: 'eth0' } })
+  const config = wiringConfig.parse({ runDir: join(tmpdir(), `heddle-fake-${randomId()}`), underlay: { interface: 'eth0' }, ...settings })
   const runtime = createRuntime({ name: 'netns-wiring', host: 'a', version: 'test', log: { level: 'silent', pretty: false } })
   wiringService.build(runtime, { bus: new MemoryBus({ hub }), kernel }, config)
   await runtime.start()
-  t.teardown(() => runtime.stop())
+  t.teardown(async () => {
+    await runtime.stop()
+    rmSync(config.runDir, { recursive: true, force: true })
+  })
   return { kernel, brains, wiring: new MemoryBus({ hub }).client(busServices.wiring, 'a'), fabric: fabricPath(config), stop: () => runtime.stop() }
 }
 
@@ -44,6 +49,7 @@ const endpoint = Endpoint.fromPartial({
   sandbox: '/ns/c',
   interfaceName: 'eth0',
 })
+const lan = (brains: FakeBrains) => brains.network({ id: 'lan', kind: 'bridge', pools: [{ poolId: 'p', prefix: '10.9.0.0/24', gateway: '10.9.0.1' }] })
 const blue = (brains: FakeBrains) => brains.network({ id: 'blue', kind: 'overlay', vni: 4097 })
 
 test('an attach that is refused in the middle takes back the link it made, and says what was refused', async (t) => {
@@ -140,4 +146,114 @@ test('elements nobody asked for go only when everything that is asked for is kno
   t.deepEqual(kernel.writes, [])
   await within((call) => after.verify(true, call))
   t.deepEqual(kernel.listed('heddle', 'bridges'), ['hb1'])
+})
+
+test('what one caller puts while another one writes is written by the next', async (t) => {
+  const kernel = new FakeKernel()
+  const element = (value: string) => ({ key: [{ type: 'ifname' as const, value }] })
+  const table = new NftTable(kernel, 'own', bridgeRules())
+  await within((call) => table.read(call))
+  let open = () => {}
+  const write = kernel.nftElements.bind(kernel)
+  const writing = new Promise<void>((started) => {
+    kernel.nftElements = async (...args) => {
+      kernel.nftElements = write
+      started()
+      await new Promise<void>((resolve) => (open = resolve))
+      return write(...args)
+    }
+  })
+  table.put('bridges', element('hb1'))
+  const first = within((call) => table.flush(call))
+  await writing
+  table.put('bridges', element('hb2'))
+  const second = within((call) => table.flush(call))
+  open()
+  await Promise.all([first, second])
+  t.deepEqual(kernel.listed('heddle', 'bridges'), ['hb1', 'hb2'])
+
+  kernel.refusals.set('nft', ['ENOMEM'])
+  table.put('bridges', element('hb3'))
+  await t.throwsAsync(within((call) => table.flush(call)))
+  await within((call) => table.flush(call))
+  t.deepEqual(kernel.listed('heddle', 'bridges'), ['hb1', 'hb2', 'hb3'], 'what was refused is tried again')
+})
+
+test('preparing an endpoint that is there in another shape changes nothing; attaching it replaces it', async (t) => {
+  const { kernel, brains, wiring } = await setUp(t)
+  const network = blue(brains)
+  await within((call) => wiring.attach({ network, endpoint }, call))
+  const others = [
+    { ...endpoint, mac: macOf('another') },
+    { ...endpoint, sandbox: '/ns/d' },
+  ]
+  for (const other of others) {
+    const writes = kernel.writes.filter((write) => write.startsWith('remove')).length
+    t.true((await within((call) => wiring.prepare({ network, endpoint: other }, call))).existed)
+    t.is(kernel.writes.filter((write) => write.startsWith('remove')).length, writes)
+    t.is(kernel.namespaces.get('/ns/c')?.links.get('eth0')?.mac, endpoint.mac)
+    t.is(kernel.namespaces.get('/ns/d')?.links.size, 0)
+  }
+  await within((call) => wiring.attach({ network, endpoint: others[1] }, call))
+  t.is(kernel.namespaces.get('/ns/c')?.links.size, 0)
+  t.is(kernel.namespaces.get('/ns/d')?.links.get('eth0')?.mac, endpoint.mac)
+})
+
+test('a detach that failed is done by the next one, and the network is taken away after its linger', async (t) => {
+  const { kernel, brains, wiring } = await setUp(t, { lingerMs: 1 })
+  await within((call) => wiring.attach({ network: lan(brains), endpoint: { ...endpoint, networkId: 'lan' } }, call))
+  kernel.refusals.set('remove', ['ENOBUFS'])
+  await t.throwsAsync(within((call) => wiring.detach({ endpointId: 'e1' }, call)))
+  t.true((await within((call) => wiring.detach({ endpointId: 'e1' }, call))).existed)
+  await until('the bridge is gone', () => kernel.namespaces.get('own')?.links.has(bridgeName('lan')) === false)
+  t.pass()
+})
+
+test('an endpoint attached while its network is about to be taken away keeps it', async (t) => {
+  const { kernel, brains, wiring } = await setUp(t, { lingerMs: 1 })
+  const network = lan(brains)
+  const attach = () => within((call) => wiring.attach({ network, endpoint: { ...endpoint, networkId: 'lan' } }, call))
+  await attach()
+  await until('the round at start is over', () => brains.calls.includes('listEndpoints'))
+  let open = () => {}
+  const links = kernel.links.bind(kernel)
+  const looking = new Promise<void>((started) => {
+    kernel.links = async (ns) => {
+      const found = await links(ns)
+      started()
+      await new Promise<void>((resolve) => (open = resolve))
+      return found
+    }
+  })
+  await within((call) => wiring.detach({ endpointId: 'e1' }, call))
+  await looking
+  kernel.links = links
+  await attach()
+  open()
+  // Waits for the removal, which runs before it.
+  t.like(await t.throwsAsync(within((call) => wiring.removeNetwork({ networkId: 'lan' }, call))), { code: 'network-in-use' })
+  t.true(kernel.namespaces.get('own')?.links.has(bridgeName('lan')))
+  t.true(kernel.namespaces.get('/ns/c')?.links.has('eth0'))
+})
+
+test('the published ports of an endpoint whose sandbox has ended lead nowhere', async (t) => {
+  const { kernel, brains, wiring } = await setUp(t)
+  const network = lan(brains)
+  const ports = [{ protocol: 'tcp', hostAddress: '', hostPort: 48123, containerPort: 80 }]
+  await within((call) => wiring.attach({ network, endpoint: { ...endpoint, networkId: 'lan' } }, call))
+  await within((call) => wiring.publishPorts({ endpointId: 'e1', network, addresses: ['10.9.0.2'], ports }, call))
+  t.is(kernel.listed('heddle', 'any4').length, 1)
+  await kernel.removeLink('own', hostEndName('e1'))
+  await until('the port is not published any more', () => kernel.listed('heddle', 'any4').length === 0)
+  t.pass()
+})
+
+test('a host that the overlay service has forgotten registers again', async (t) => {
+  const { brains } = await setUp(t)
+  await until('the host is registered', () => brains.hosts.has('a'))
+  const registrations = () => brains.calls.filter((call) => call === 'registerHost').length
+  const before = registrations()
+  brains.hosts.delete('a')
+  await until('it is registered again', () => brains.hosts.has('a'))
+  t.is(registrations(), before + 1)
 })

@@ -28,7 +28,7 @@ export class FakeKernel implements Kernel {
   readonly elements = new Map<string, Map<string, { key: Uint8Array; data: Uint8Array }>>()
   /** Every step and other write, in order. */
   readonly writes: string[] = []
-  /** By operation: errnos it is refused with next, first to last. */
+  /** By operation (`remove`: a removal, `nft`: set elements): errnos it is refused with next, first to last. */
   readonly refusals = new Map<string, string[]>()
   readonly #listeners = new Set<{ readonly ns: string; readonly listener: (event: LinkEvent) => void }>()
   #nextIndex = 1
@@ -125,6 +125,7 @@ export class FakeKernel implements Kernel {
   }
 
   async removeLink(ns: Namespace, name: string) {
+    this.#refuse('remove')
     const space = this.#of(ns)
     const link = space.links.get(name)
     if (link === undefined) return false
@@ -188,6 +189,7 @@ export class FakeKernel implements Kernel {
   async nftElements(_ns: Namespace, { table, set }: NftSet, changes: { readonly add?: readonly NftElement[]; readonly remove?: readonly NftElement[] }) {
     const elements = this.elements.get(`${table} ${set}`)
     if (elements === undefined) throw new Refusal('ENOENT')
+    this.#refuse('nft')
     this.writes.push(`nft ${set}`)
     const bytes = (values: NftElement['key']) => Buffer.from(valuesHex(values), 'hex')
     for (const { key } of changes.remove ?? []) elements.delete(valuesHex(key))
@@ -221,6 +223,10 @@ export class FakeKernel implements Kernel {
     )
   }
 
+  #refuse(operation: string): void {
+    const errno = this.refusals.get(operation)?.shift()
+    if (errno !== undefined) throw new Refusal(errno)
+  }
   #of(ns: Namespace) {
     const space = this.namespaces.get(keyOf(ns))
     if (space === undefined) throw new Refusal('ENOENT')
