@@ -17,9 +17,9 @@ export interface GroupCommitLimits {
 }
 
 /** Fewer transactions than this are not split: each request costs etcd a write to its log. */
-const smallestShare = Number(process.env['GC_SHARE'] ?? 16)
+const smallestShare = 16
 
-export const defaultLimits: GroupCommitLimits = { maxOps: 128, maxBytes: 1 << 20, concurrency: Number(process.env['GC_CONC'] ?? 3) }
+export const defaultLimits: GroupCommitLimits = { maxOps: 128, maxBytes: 1 << 20, concurrency: 3 }
 
 export interface Submitted {
   readonly committed: Committed
