@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process'
 import type { Endpoint, Network, PortMapping } from '@heddle/contract'
 import { macOf } from '@heddle/core'
 import test from 'ava'
-import { handoverName, hostEndName } from './domain/names.ts'
+import { bridgeName, handoverName, hostEndName } from './domain/names.ts'
 import { inside, Lab, pings, sh, until, type WiredHost, within } from './testing/lab.ts'
 
 let lab: Lab
@@ -144,6 +144,20 @@ test.serial('rules and elements that were flushed come back', async (t) => {
   await one.reconcile()
   t.true(await pings(web.sandbox, lab.host('h2').address, 1))
   t.true(await fetches(outside, `http://${lab.host('h1').address}:${mine?.hostPort}/`))
+})
+
+test.serial('a bridge deleted by hand comes back with the ports of all, also while the brains do not answer', async (t) => {
+  const fresh = await lab.attach(one, lan(), 'fresh', ['10.9.0.4/24'])
+  for (const down of [false, true]) {
+    lab.brains.down = down
+    if (down) await one.reconcile()
+    await inside(one.lab.path, 'ip', 'link', 'del', bridgeName('lan'))
+    for (const { sandbox } of [web, fresh]) await until('the port is back', () => pings(sandbox, '10.9.0.1', 1))
+  }
+  lab.brains.down = false
+  await within((call) => one.wiring.detach({ endpointId: 'fresh' }, call))
+  lab.brains.delete('fresh')
+  t.pass()
 })
 
 test.serial("dockerd's end waits in the host's namespace; attaching again after it was moved succeeds", async (t) => {

@@ -110,6 +110,12 @@ test.serial('an address that is taken, a second ADD, and an exhausted pool', asy
   const repeated = await cni({ ...first, args: 'IP=10.77.0.2' })
   t.deepEqual([repeated.exitCode, repeated.json?.ips], [0, added.json.ips], 'the very same call again gets the recorded result')
   await refuses(t, { ...first, args: 'IP=10.77.0.3' }, 115, /DEL/)
+  const elsewhere = await sandbox()
+  const mine = () => run(['nsenter', `--net=${first.netns}`, 'ip', '-brief', 'address'])
+  const before = await mine()
+  await refuses(t, { ...first, args: 'MAC=02:00:00:00:00:77' }, 115, /DEL/)
+  await refuses(t, { ...first, netns: elsewhere }, 115, /DEL/)
+  t.is(await mine(), before, 'the running attachment is as it was')
 
   t.is((await cni(other)).exitCode, 0)
   await refuses(t, { command: 'ADD', containerId: 'three', netns: await sandbox(), ifname: 'eth0', config }, 107, /tiny|10\.77\.0\.0\/29/)
