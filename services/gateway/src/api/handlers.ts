@@ -1,6 +1,7 @@
 /** The public API's methods, each as calls of flows, brains and hands. */
 import type { Endpoint, Network } from '@heddle/contract'
-import { type Call, HeddleError, invalid, undoCall, withCall } from '@heddle/core'
+import { type Call, HeddleError, invalid } from '@heddle/core'
+import { briefly } from '../flows/briefly.ts'
 import { orUnknown } from '../flows/directory.ts'
 import { createNetwork, deleteNetwork } from '../flows/network.ts'
 import { defaultRoutes } from '../flows/plan.ts'
@@ -88,7 +89,7 @@ async function poolsOf(parts: DiagnoseParts, network: Network, call: Call) {
 /** Asked of the endpoint's own host; one that is away is a difference of its own. */
 async function differencesOf(parts: DiagnoseParts, endpoint: Endpoint, call: Call): Promise<string[]> {
   try {
-    return await withCall({ ...undoCall(call, checkTimeoutMs), signal: call.signal }, async (inner) => {
+    return await briefly(call, checkTimeoutMs, async (inner) => {
       const { network } = await parts.cluster.networks.getNetwork({ id: endpoint.networkId }, inner)
       if (network === undefined || endpoint.state !== 'wired') return []
       const routes = endpoint.runtime === 'docker' ? [] : defaultRoutes(network, endpoint.addresses)

@@ -1,5 +1,6 @@
 /** STATUS: whether an ADD would succeed now, asked of each part with the cheapest question it has. */
-import { type Call, HeddleError, undoCall, withCall } from '@heddle/core'
+import { type Call, HeddleError } from '@heddle/core'
+import { briefly } from '../flows/briefly.ts'
 import type { FlowParts } from '../flows/parts.ts'
 import type { CniConfig } from './config.ts'
 import { degraded, notReady } from './failure.ts'
@@ -14,7 +15,7 @@ export interface StatusFailure {
 /** Undefined when everything answers. */
 export function status(parts: FlowParts, config: CniConfig, call: Call): Promise<StatusFailure | undefined> {
   const { host, ipam, networks, overlay, wiring } = parts.cluster
-  return withCall({ ...undoCall(call, timeoutMs), signal: call.signal }, async (inner) => {
+  return briefly(call, timeoutMs, async (inner) => {
     const [pools, network, attachments, hosts] = await Promise.allSettled([
       ipam.listPools({ space: config.name }, inner),
       networks.getNetwork({ name: config.name }, inner),

@@ -1,9 +1,11 @@
 /** Published ports (`docker run -p`). Docker asks for them of the endpoint that is the container's way out. */
 import type { PortMapping } from '@heddle/contract'
-import { type Call, HeddleError, undoCall, withCall } from '@heddle/core'
+import { type Call, HeddleError } from '@heddle/core'
+import { briefly } from '../flows/briefly.ts'
 import type { FlowParts } from '../flows/parts.ts'
+import { together } from '../flows/undo.ts'
 import type { Body } from './bodies.ts'
-import type { KnownEndpoints } from './known-endpoints.ts'
+import { endpointUnknown, type KnownEndpoint, type KnownEndpoints } from './known-endpoints.ts'
 import type { DockerNetworks } from './networks.ts'
 import { type PortRange, parsePorts } from './options.ts'
 
@@ -18,41 +20,54 @@ export class ExternalConnectivity {
     this.#known = known
   }
 
-  /** An overlay publishes nothing: its way out is Docker's own bridge, which does. */
+  /** An overlay without a way out of its own publishes nothing: its way out is Docker's bridge, which does. */
   async program(body: Body<'externalConnectivity'>, call: Call): Promise<object> {
     const asked = parsePorts(body.Options)
     const network = await this.#networks.find(body.NetworkID, call)
-    if (network.kind !== 'bridge' || network.internal || asked.length === 0) return {}
+    if (network.internal || asked.length === 0) return {}
+    if (network.kind !== 'bridge') {
+      if (network.pools.every((pool) => pool.gateway === '')) return {}
+      throw new HeddleError('unsupported', `ports cannot be published on ${network.name}: it is an ${network.kind} network with a gateway of its own`, {
+        field: 'portmap',
+        remedy: 'leave -p out, or connect the container to a bridge network and publish there, or create the network with -o gateway=docker',
+      })
+    }
     return this.#parts.endpoints.run(body.EndpointID, call, async () => {
       const found = await this.#known.find(this.#parts, body.EndpointID, call)
-      if (found === undefined) {
-        throw new HeddleError('endpoint-unknown', `endpoint ${body.EndpointID.slice(0, 12)} is not recorded`, {
-          field: 'EndpointID',
-          remedy: 'start the container again',
-        })
-      }
-      const { cluster } = this.#parts
+      if (found === undefined) throw endpointUnknown(body.EndpointID)
       const addresses = found.endpoint.addresses.map((address) => address.split('/', 1)[0] ?? '')
       const ports = await this.#publish(asked, (wanted) =>
-        cluster.wiring.publishPorts({ endpointId: body.EndpointID, network, addresses, ports: [...wanted] }, call),
+        this.#parts.cluster.wiring.publishPorts({ endpointId: body.EndpointID, network, addresses, ports: [...wanted] }, call),
       )
-      const known = { ...found, endpoint: { ...found.endpoint, ports } }
-      await cluster.networks.putEndpoint({ endpoint: known.endpoint, claimRevision: known.claimRevision }, call)
-      this.#known.learn(known)
+      await this.#record(found, ports, call)
       return {}
     })
   }
 
-  /** Never fails: the ports go with the endpoint at the latest. */
-  async revoke(body: Body<'endpoint'>, call: Call): Promise<object> {
+  /** Never fails: the ports go with the endpoint at the latest. What the record names, the hands would publish again. */
+  async revoke({ EndpointID }: Body<'endpoint'>, call: Call): Promise<object> {
+    const { cluster, endpoints, logger, releaseTimeoutMs } = this.#parts
     try {
-      await withCall({ ...undoCall(call, this.#parts.releaseTimeoutMs), signal: call.signal }, (inner) =>
-        this.#parts.cluster.wiring.publishPorts({ endpointId: body.EndpointID, ports: [] }, inner),
+      await briefly(call, releaseTimeoutMs, (inner) =>
+        endpoints.run(EndpointID, inner, () =>
+          together([cluster.wiring.publishPorts({ endpointId: EndpointID, ports: [] }, inner), this.#recordNone(EndpointID, inner)]),
+        ),
       )
     } catch (error) {
-      this.#parts.logger.warn({ endpoint: body.EndpointID, failure: HeddleError.from(error).message }, 'ports not revoked; they go with the endpoint')
+      logger.warn({ endpoint: EndpointID, failure: HeddleError.from(error).message }, 'ports not revoked; they go with the endpoint')
     }
     return {}
+  }
+
+  async #recordNone(id: string, call: Call): Promise<void> {
+    const found = await this.#known.find(this.#parts, id, call)
+    if (found !== undefined && found.endpoint.ports.length > 0) await this.#record(found, [], call)
+  }
+
+  async #record(found: KnownEndpoint, ports: PortMapping[], call: Call): Promise<void> {
+    const known = { ...found, endpoint: { ...found.endpoint, ports } }
+    await this.#parts.cluster.networks.putEndpoint({ endpoint: known.endpoint, claimRevision: known.claimRevision }, call)
+    this.#known.learn(known)
   }
 
   /** A range of host ports (`-p 8000-8010:80`) means any of them: the next while one is taken. */

@@ -3,9 +3,10 @@
  * until its endpoint is. Releases always succeed; what they could not do, the sweeps do.
  */
 import type { Network, Pool } from '@heddle/contract'
-import { type Call, HeddleError, invalid, randomId, undoCall, withCall } from '@heddle/core'
+import { type Call, HeddleError, invalid, randomId } from '@heddle/core'
 import { type Family, firstOf, formatIp, lastOf, parsePrefix } from '@heddle/net'
 import { hostIpField, prefixField } from '../fields.ts'
+import { briefly } from '../flows/briefly.ts'
 import { createDefaultPool } from '../flows/default-pools.ts'
 import { orUnknown } from '../flows/directory.ts'
 import { later } from '../flows/later.ts'
@@ -78,7 +79,7 @@ class IpamDriver {
   /** The pool of a network stays until the network is deleted, which Docker says after this. */
   async releasePool({ PoolID }: Body<'pool'>, call: Call): Promise<object> {
     try {
-      await this.#briefly(call, (inner) => deleteOrphanPool(this.#parts, PoolID, inner))
+      await briefly(call, this.#parts.releaseTimeoutMs, (inner) => deleteOrphanPool(this.#parts, PoolID, inner))
     } catch (error) {
       if (HeddleError.from(error).code !== 'invalid-argument')
         later(this.#parts, `release pool ${PoolID}`, (inner) => deleteOrphanPool(this.#parts, PoolID, inner))
@@ -98,7 +99,6 @@ class IpamDriver {
       const request = { owner: `docker:${host}:${randomId()}`, host, wants: [{ poolIds: [poolId], address }], provisional: true }
       const claim = (await ipam.allocate(request, call)).allocations[0]?.claim
       if (claim === undefined) throw new HeddleError('internal', 'ipam answered no claim')
-      this.#known.wasReleased(claim.address)
       return { Address: `${claim.address}/${claim.prefixLength}`, Data: {} }
     } catch (error) {
       if (address === '' || HeddleError.from(error).code !== 'address-taken') throw error
@@ -113,8 +113,8 @@ class IpamDriver {
     const { host, ipam } = this.#parts.cluster
     try {
       const address = hostIpField(body.Address, 'Address')
-      if (this.#known.wasReleased(address)) return {}
-      await this.#briefly(call, (inner) => ipam.release({ poolId: body.PoolID, address, host }, inner))
+      if (this.#known.takeSettled(body.PoolID, address)) return {}
+      await briefly(call, this.#parts.releaseTimeoutMs, (inner) => ipam.release({ poolId: body.PoolID, address, host }, inner))
     } catch (error) {
       this.#parts.logger.info(
         { pool: body.PoolID, address: body.Address, failure: HeddleError.from(error).message },
@@ -141,10 +141,6 @@ class IpamDriver {
       throw invalid('SubPool', `network ${network.name} has another address range`, 'leave --ip-range out to join it')
     }
     return pool
-  }
-
-  #briefly<T>(call: Call, body: (call: Call) => Promise<T>): Promise<T> {
-    return withCall({ ...undoCall(call, this.#parts.releaseTimeoutMs), signal: call.signal }, body)
   }
 }
 

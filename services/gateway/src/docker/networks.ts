@@ -1,8 +1,9 @@
 /** Docker networks as Heddle networks: made or joined by CreateNetwork, known afterwards by an alias `docker:<host>:<id>`. */
 import type { Network, Subnet } from '@heddle/contract'
-import { type Call, HeddleError, invalid, undoCall, withCall } from '@heddle/core'
+import { type Call, HeddleError, invalid } from '@heddle/core'
 import { canonicalIp } from '@heddle/net'
 import { hostIpField, prefixField } from '../fields.ts'
+import { briefly } from '../flows/briefly.ts'
 import { checkDefinition } from '../flows/definition.ts'
 import { orUnknown } from '../flows/directory.ts'
 import { later } from '../flows/later.ts'
@@ -72,9 +73,9 @@ export class DockerNetworks {
       if (network?.createdBy === 'docker' && aliasesLeft === 0) await deleteNetwork(this.#parts, network, inner)
     }
     // Once the alias is unbound only the network itself says what is left to do, so the second try asks for it by name.
-    const known = await withCall(undoCall(call, deleteTimeoutMs), (inner) => this.#parts.directory.byAlias(alias, inner)).catch(() => undefined)
+    const known = await briefly(call, deleteTimeoutMs, (inner) => this.#parts.directory.byAlias(alias, inner)).catch(() => undefined)
     try {
-      await withCall({ ...undoCall(call, deleteTimeoutMs), signal: call.signal }, remove)
+      await briefly(call, deleteTimeoutMs, remove)
     } catch {
       later(this.#parts, `remove Docker network ${NetworkID.slice(0, 12)}`, async (inner) => {
         await remove(inner)

@@ -1,6 +1,6 @@
 /** What `docker network create -o` and `-p` say. Option values are always strings; an unknown one is refused, not ignored. */
 import type { PortMapping } from '@heddle/contract'
-import { checkNetworkName, type HeddleError, invalid } from '@heddle/core'
+import { checkInterfaceName, checkNetworkName, type HeddleError, invalid } from '@heddle/core'
 import { z } from 'zod'
 import { ipField } from '../fields.ts'
 import { gatewayModes } from '../flows/definition.ts'
@@ -83,10 +83,10 @@ export function parsePorts(options: Readonly<Record<string, unknown>>): PortRang
   return [...ports.values()]
 }
 
-/** The interface name a user asked for, empty for none. Engines after 29.7 honour it. */
+/** The interface name a user asked for, empty for none. Engines after 29.7 honour it. Fails with invalid-argument. */
 export function parseIfname(options: Readonly<Record<string, unknown>>): string {
   const name = options[ifnameLabel]
-  return typeof name === 'string' ? name : ''
+  return typeof name !== 'string' || name === '' ? '' : checkInterfaceName(name, ifnameLabel)
 }
 
 /** IANA protocol numbers. */

@@ -28,7 +28,7 @@ export function dockerRoutes(parts: FlowParts): ReadonlyMap<string, Route> {
     ['NetworkDriver.EndpointOperInfo', route(bodies.endpoint, (body) => endpoints.endpointInfo(body))],
     ['NetworkDriver.DeleteEndpoint', route(bodies.endpoint, (body, call) => endpoints.deleteEndpoint(body, call), disconnect)],
     ['NetworkDriver.Join', route(bodies.join, (body, call) => endpoints.join(body, call), connect)],
-    ['NetworkDriver.Leave', route(bodies.endpoint, (body, call) => endpoints.leave(body, call), disconnect)],
+    ['NetworkDriver.Leave', route(bodies.endpoint, async () => ({}))],
     ['NetworkDriver.ProgramExternalConnectivity', route(bodies.externalConnectivity, (body, call) => outside.program(body, call), connect)],
     ['NetworkDriver.RevokeExternalConnectivity', route(bodies.endpoint, (body, call) => outside.revoke(body, call), disconnect)],
     ['NetworkDriver.DiscoverNew', route(bodies.discover, async () => ({}))],

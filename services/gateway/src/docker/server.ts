@@ -73,7 +73,7 @@ export class DockerServer {
     if (request.method !== 'POST') return refusal(405, invalid('method', `${method} takes POST only`))
     let body: unknown
     try {
-      body = route.schema === undefined ? {} : parseBody(route.schema, await readBody(request))
+      body = route.schema === undefined ? {} : parseBody(route.schema, await this.#read(request, signal))
     } catch (error) {
       return refusal(error instanceof TooBig ? 413 : 400, HeddleError.from(error))
     }
@@ -83,6 +83,16 @@ export class DockerServer {
       const failure = HeddleError.from(error)
       if (failure.code === 'internal') this.#parts.logger.error({ err: error, method }, 'a plugin call failed')
       return refusal(500, failure)
+    }
+  }
+
+  async #read(request: IncomingMessage, signal: AbortSignal): Promise<string> {
+    const { timeoutMs } = this.#options
+    try {
+      return await withCall({ timeoutMs, signal, clock: this.#parts.clock }, (call) => raceCall(readBody(request), call))
+    } catch (error) {
+      if (HeddleError.from(error).code !== 'deadline-exceeded') throw error
+      throw invalid('body', `the body of the request was not there within ${timeoutMs} ms`, 'repeat the operation')
     }
   }
 

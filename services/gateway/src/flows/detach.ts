@@ -2,7 +2,8 @@
  * Detaches an endpoint. The interface must go; the brains are then told, and what cannot be told to them in time is
  * released by their sweeps, which find that the host has no interface for the record and no record for the claims.
  */
-import { type Call, HeddleError, undoCall, withCall } from '@heddle/core'
+import { type Call, HeddleError } from '@heddle/core'
+import { briefly } from './briefly.ts'
 import type { FlowParts } from './parts.ts'
 
 export interface DetachWish {
@@ -11,27 +12,23 @@ export interface DetachWish {
   readonly networkId: string
   readonly sandbox: string
   readonly interfaceName: string
-  /** The caller has removed it already. */
-  readonly interfaceGone?: boolean
 }
 
-/** Succeeds when nothing is there. Answers whether the brains were told. */
-export function detach(parts: FlowParts, wish: DetachWish, call: Call): Promise<{ readonly told: boolean }> {
+/** Succeeds when nothing is there. */
+export function detach(parts: FlowParts, wish: DetachWish, call: Call): Promise<void> {
   return parts.endpoints.run(wish.endpointId, call, async () => {
-    const { endpointId, networkId, sandbox, interfaceName } = wish
-    if (wish.interfaceGone !== true) await parts.cluster.wiring.detach({ endpointId, networkId, sandbox, interfaceName }, call)
-    return { told: await release(parts, wish.endpointId, call) }
+    await parts.cluster.wiring.detach(wish, call)
+    await release(parts, wish.endpointId, call)
   })
 }
 
 /** Forgets the record and frees the addresses, side by side and within the release budget. Never fails. */
-export async function release(parts: FlowParts, endpointId: string, call: Call): Promise<boolean> {
+export function release(parts: FlowParts, endpointId: string, call: Call): Promise<void> {
   const { ipam, networks } = parts.cluster
-  return withCall({ ...undoCall(call, parts.releaseTimeoutMs), signal: call.signal }, async (late) => {
+  return briefly(call, parts.releaseTimeoutMs, async (late) => {
     const outcomes = await Promise.allSettled([networks.deleteEndpoint({ id: endpointId }, late), ipam.release({ owner: endpointId }, late)])
     const failed = outcomes.flatMap((outcome) => (outcome.status === 'rejected' ? [HeddleError.from(outcome.reason).message] : []))
     if (failed.length > 0)
       parts.logger.warn({ endpoint: endpointId, failed }, 'the interface is gone, but not all brains were told; their sweeps will release the rest')
-    return failed.length === 0
   })
 }

@@ -1,6 +1,7 @@
 /** Makes and removes networks: pools, VNI and record, in this order and back. */
 import type { CreateNetworkRequest, Network, PoolRef, Subnet } from '@heddle/contract'
 import { type Call, HeddleError, hashId, randomId, sleep, undoCall, withCall } from '@heddle/core'
+import { briefly } from './briefly.ts'
 import { createDefaultPool } from './default-pools.ts'
 import { checkDefinition, differencesTo, differs } from './definition.ts'
 import { orUnknown } from './directory.ts'
@@ -49,7 +50,7 @@ export async function deleteNetwork(parts: FlowParts, network: Network, call: Ca
   parts.directory.forget(network)
   const gone = deleted ?? network
   try {
-    await withCall({ ...undoCall(call, cleanUpTimeoutMs), signal: call.signal }, (inner) => cleanUp(parts, gone, inner))
+    await briefly(call, cleanUpTimeoutMs, (inner) => cleanUp(parts, gone, inner))
   } catch {
     later(parts, `clean up after network ${gone.name}`, (inner) => cleanUp(parts, gone, inner))
   }
