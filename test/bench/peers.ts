@@ -1,6 +1,8 @@
 /**
- * From the commit of an endpoint's record to its entry in the kernel of every one of ten hosts: ten netns-wiring processes
- * on ten namespaces; `bridge monitor fdb` on each host's fabric namespace tells when the entry was there.
+ * From asking for an endpoint's record to be written until its last entry is in the kernel of every one of ten hosts: ten
+ * netns-wiring processes on ten namespaces. The last of the three entries of a peer is its neighbour, and only with it is
+ * the peer reached; `ip monitor` in each host's fabric namespace tells when it was there. The commit itself is counted too,
+ * since nobody outside etcd knows its moment: the figure is an upper bound.
  */
 import { spawn } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
@@ -16,6 +18,7 @@ import { bars, figure, quantile, type Suite } from './figures.ts'
 
 const hostCount = 10
 const endpoints = 200
+const warmUpsAtMost = 10
 const launcher = resolve(import.meta.dirname, '../../deploy/cni-launcher/heddle-cni')
 
 export const peersSuite: Suite = {
@@ -31,7 +34,7 @@ export const peersSuite: Suite = {
         config: { embedded: { listen: underlay.gateway } },
       })
       await control.cli(['network', 'create', 'bench', '--subnet', '10.97.0.0/16'])
-      const seen = new Map<string, number[]>()
+      const seen = new Sightings()
       for (const [index, host] of underlay.hosts.entries()) {
         const netns = `/run/netns/${host.name}`
         const heddle = await startHeddle(scope, {
@@ -43,7 +46,7 @@ export const peersSuite: Suite = {
           config: { wiring: { underlay: { interface: 'eth0' } } },
         })
         await attachOne(scope, dir, `hdp${process.pid}-${index}`, heddle.cniSocket)
-        watchFdb(scope, join(heddle.runDir, 'netns/fabric'), (mac, atMs) => seen.get(mac)?.push(atMs))
+        watchNeighbours(scope, join(heddle.runDir, 'netns/fabric'), (address, atMs) => seen.add(address, index, atMs))
       }
       progress(`${hostCount} hosts with an endpoint each; recording ${endpoints} more`)
       const runtime = createRuntime({ name: 'bench', host: 'bench', version: 'bench', log: { level: 'error', pretty: true } })
@@ -57,18 +60,23 @@ export const peersSuite: Suite = {
         await withCall({ timeoutMs: 5_000 }, (call) =>
           bus.client(busServices.overlay).registerHost({ host: { name: 'elsewhere', vtep: underlay.gateway, underlayMtu: 1500, epoch: 'bench' } }, call),
         )
-        for (let index = 0; index < endpoints; index++) {
+        const record = async (index: number): Promise<number | undefined> => {
           const id = hashId('bench', String(index))
-          const mac = macOf(id)
-          seen.set(mac, [])
+          const address = `10.97.200.${index}`
+          const askedMs = performance.timeOrigin + performance.now()
           await withCall({ timeoutMs: 5_000, key: id }, (call) =>
-            networks.putEndpoint({ endpoint: endpoint(network as Network, id, mac, index), claimRevision: 1n << 60n }, call),
+            networks.putEndpoint({ endpoint: endpoint(network as Network, id, address), claimRevision: 1n << 60n }, call),
           )
-          const committedMs = performance.timeOrigin + performance.now()
-          for (let waited = 0; (seen.get(mac)?.length ?? 0) < hostCount && waited < 2_000; waited += 5) await delay(5)
-          const at = seen.get(mac) ?? []
-          if (at.length < hostCount) throw new Error(`endpoint ${index} reached ${at.length} of ${hostCount} hosts within 2 s`)
-          latenciesMs.push(Math.max(0, Math.max(...at) - committedMs))
+          for (let waited = 0; seen.hosts(address) < hostCount && waited < 2_000; waited += 5) await delay(5)
+          return seen.hosts(address) < hostCount ? undefined : seen.lastMs(address) - askedMs
+        }
+        // The first may come before a monitor listens.
+        let index = 1
+        while ((await record(index++)) === undefined) if (index > warmUpsAtMost) throw new Error('not every host of the network hears of a new endpoint')
+        while (latenciesMs.length < endpoints) {
+          const latencyMs = await record(index++)
+          if (latencyMs === undefined) throw new Error(`endpoint ${index - 1} was not on all of ${hostCount} hosts within 2 s`)
+          latenciesMs.push(latencyMs)
         }
       } finally {
         await bus.close()
@@ -80,7 +88,7 @@ export const peersSuite: Suite = {
       return [
         figure({
           id: 'peers-programmed',
-          what: `new endpoint in the kernel of all of ${hostCount} hosts, p99`,
+          what: `new endpoint, from the request to the kernel of all of ${hostCount} hosts, p99`,
           unit: 'ms',
           ours: quantile(latenciesMs, 0.99),
           rival: bars['peers-programmed']?.value ?? 0,
@@ -90,15 +98,34 @@ export const peersSuite: Suite = {
     }),
 }
 
-function endpoint(network: Network, id: string, mac: string, index: number) {
+/** When each host had an address's entry first; a second notification of one host is not another host. */
+class Sightings {
+  readonly #of = new Map<string, Map<number, number>>()
+
+  add(address: string, host: number, atMs: number): void {
+    const hosts = this.#of.get(address) ?? new Map<number, number>()
+    this.#of.set(address, hosts)
+    if (!hosts.has(host)) hosts.set(host, atMs)
+  }
+
+  hosts(address: string): number {
+    return this.#of.get(address)?.size ?? 0
+  }
+
+  lastMs(address: string): number {
+    return Math.max(...(this.#of.get(address)?.values() ?? []))
+  }
+}
+
+function endpoint(network: Network, id: string, address: string) {
   return {
     id,
     networkId: network.id,
     networkName: network.name,
     host: 'elsewhere',
     state: 'wired',
-    mac,
-    addresses: [`10.97.200.${index + 1}/16`],
+    mac: macOf(id),
+    addresses: [`${address}/16`],
     runtime: 'cni',
     containerId: id,
     interfaceName: 'eth0',
@@ -125,16 +152,16 @@ async function attachOne(scope: { defer(what: string, run: () => Promise<unknown
   })
 }
 
-/** `bridge -timestamp monitor fdb`: `[2026-01-02T03:04:05.678901] aa:bb:... dev hx... dst 10.0.0.1 self permanent`. */
-function watchFdb(scope: { defer(what: string, run: () => void): void }, netns: string, onEntry: (mac: string, atMs: number) => void): void {
-  const child = spawn('nsenter', [`--net=${netns}`, 'setpriv', '--pdeathsig', 'KILL', 'bridge', '-timestamp', 'monitor', 'fdb'], {
+/** `ip -tshort monitor neigh`: `[2026-01-02T03:04:05.678901] 10.0.0.1 dev hb... lladdr aa:bb:... PERMANENT`. */
+function watchNeighbours(scope: { defer(what: string, run: () => void): void }, netns: string, onEntry: (address: string, atMs: number) => void): void {
+  const child = spawn('nsenter', [`--net=${netns}`, 'setpriv', '--pdeathsig', 'KILL', 'ip', '-tshort', 'monitor', 'neigh'], {
     stdio: ['ignore', 'pipe', 'ignore'],
     env: { ...process.env, TZ: 'UTC' },
   })
-  scope.defer('fdb monitor', () => void child.kill())
+  scope.defer('neighbour monitor', () => void child.kill())
   createInterface({ input: child.stdout }).on('line', (line) => {
-    const match = /^\[([^\]]+)\] ([0-9a-f:]{17}) dev \S+ .*\bself\b/.exec(line)
-    if (match?.[1] !== undefined && match[2] !== undefined && !line.includes('Deleted')) onEntry(match[2], preciseMs(match[1]))
+    const match = /^\[([^\]]+)\] (\S+) dev \S+ lladdr \S+ PERMANENT/.exec(line)
+    if (match?.[1] !== undefined && match[2] !== undefined) onEntry(match[2], preciseMs(match[1]))
   })
 }
 
