@@ -56,7 +56,7 @@ export class WiredBus implements Bus {
     const known = byHost.get(host ?? '')
     if (known !== undefined) return known as Client<S>
     if (service.scope === 'host') checkHostName(host ?? '')
-    const handle = onion([errorsClient, traceClient, resend, deadlineClient], (exchange, call) => this.#send(exchange, call))
+    const handle = onion([errorsClient, traceClient, resend(service.scope), deadlineClient], (exchange, call) => this.#send(exchange, call))
     const methods = Object.entries(service.definition.methods).map(([name, method]) => [
       name,
       this.#method(service, method, subjectOf(service, method, host), handle),

@@ -1,8 +1,9 @@
 import { once } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
+import { HeddleError } from '@heddle/core'
 import test from 'ava'
 import { connectBus } from './index.ts'
-import { echo, failureOf, handlersOf, ipam, onNats, recordingLogger, until, within } from './testing/index.ts'
+import { echo, failureOf, handlersOf, ipam, onNats, recordingLogger, until, wiring, within } from './testing/index.ts'
 
 test('a handler that throws, at once or later, fails its request only: the reader goes on', async (t) => {
   const { bus } = await onNats(t)
@@ -191,6 +192,43 @@ test('a responder killed in mid-request: a method without side effects is asked 
   // Both are members of the queue now; of two more attempts one may still reach the mute one, so it leaves.
   void mute.close()
   t.is((await answer).pools[0]?.claimed, 1n)
+})
+
+test('a replica that is cut off from its store costs a call some time and no success; when all are, their word is what the caller gets', async (t) => {
+  const { bus } = await onNats(t)
+  const cutOff = async (): Promise<never> => {
+    throw new HeddleError('unavailable', 'etcd has not answered')
+  }
+  await (await bus()).serve(ipam, handlersOf(ipam, { allocate: cutOff, listPools: cutOff }))
+  const other = await (await bus()).serve(ipam, handlersOf(ipam, { allocate: echo, listPools: async () => ({ pools: [{ claimed: 1n }] }) }))
+  const client = (await bus()).client(ipam)
+  for (let index = 0; index < 20; index++) {
+    t.is((await within(20_000, (call) => client.allocate({ owner: 'x' }, call))).allocations[0]?.gateway, 'x')
+    t.is((await within(20_000, (call) => client.listPools({}, call))).pools[0]?.claimed, 1n)
+  }
+  await other.stop()
+  for (const failing of [within(300, (call) => client.allocate({}, call)), within(300, (call) => client.listPools({}, call))]) {
+    t.like(await failureOf(failing), { code: 'unavailable', message: 'etcd has not answered' })
+  }
+  const aborted = AbortSignal.timeout(50)
+  t.is((await failureOf(within(600_000, (call) => client.allocate({}, call), { signal: aborted }))).code, 'cancelled')
+})
+
+test('what the one responder of a host answers is final', async (t) => {
+  const { bus } = await onNats(t)
+  let asked = 0
+  await (await bus()).serve(
+    wiring,
+    handlersOf(wiring, {
+      attach: async () => {
+        asked++
+        throw new HeddleError('unavailable', 'no underlay yet')
+      },
+    }),
+    { host: 'h1' },
+  )
+  t.is((await failureOf(within(20_000, async (call) => (await bus()).client(wiring, 'h1').attach({}, call)))).message, 'no underlay yet')
+  t.is(asked, 1)
 })
 
 test('a call that is cancelled ends at once, whatever the other side does', async (t) => {
