@@ -12,6 +12,10 @@ import type { RequestHeaders, WireRequest } from './wire.ts'
 
 /** For a caller that says nothing of its budget (a person with `nats request`). */
 const defaultBudgetMs = 30_000
+/** Above what any door may be configured to wait. A budget comes from the wire, and a timer of more than 24 days ends at once. */
+const maxBudgetMs = 600_000
+/** The server counts the headers of a message too: keys, trace context, an error's code. */
+const headerRoom = 4_096
 const never = new AbortController().signal
 
 export interface RouteStats {
@@ -118,7 +122,7 @@ export class Server {
   }
 
   #deadlineMs(headers: RequestHeaders): number {
-    return this.#parts.clock.monotonicMs() + (headers.budgetMs >= 0 ? headers.budgetMs : defaultBudgetMs)
+    return this.#parts.clock.monotonicMs() + (headers.budgetMs >= 0 ? Math.min(headers.budgetMs, maxBudgetMs) : defaultBudgetMs)
   }
 
   #encode(route: Route, response: unknown): Uint8Array {
@@ -129,9 +133,10 @@ export class Server {
   }
 }
 
+/** `maxBytes`: of a whole message. */
 export function checkSize(what: string, data: Uint8Array, maxBytes: number, remedy: string): void {
-  if (data.length <= maxBytes) return
-  throw new HeddleError('unsupported', `${what} has ${data.length} bytes, the bus carries ${maxBytes}`, { remedy })
+  if (data.length <= maxBytes - headerRoom) return
+  throw new HeddleError('unsupported', `${what} has ${data.length} bytes, the bus carries ${maxBytes - headerRoom}`, { remedy })
 }
 
 function decodeRequest(method: AnyMethod, data: Uint8Array): unknown {

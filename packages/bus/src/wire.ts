@@ -47,7 +47,7 @@ export interface Wire {
   readonly status: BusStatus
   /** For people: `nats`, `memory`. */
   readonly kind: string
-  /** Largest message in bytes. */
+  /** Largest message in bytes, headers included. */
   readonly maxBytes: number
   /** Rejects with `Undelivered`, or with the reason of the call's signal. */
   request(subject: string, data: Uint8Array, headers: RequestHeaders, call: Call): Promise<WireReply>
