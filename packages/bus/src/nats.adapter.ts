@@ -2,7 +2,7 @@
  * NATS as a Wire: the only file that imports `nats`. What was learnt about that library (2.29) and is dealt with here:
  * a throw inside a subscription's callback kills its reader for good, silently; draining does not wait for handlers; it
  * gives up reconnecting after ten attempts; it buffers while disconnected and sends late; its own request multiplexer
- * arms a timer a request and knows no AbortSignal.
+ * arms a timer a request and knows no AbortSignal; it ignores user and password of a server's URL.
  */
 import { readFileSync } from 'node:fs'
 import { type Call, HeddleError, raceCall, sleep } from '@heddle/core'
@@ -10,15 +10,16 @@ import { type ConnectionOptions, connect, createInbox, credsAuthenticator, Event
 import { WiredBus, type WiredBusOptions } from './bus.ts'
 import { decodeHeaders, encodeError, encodeRequestHeaders } from './nats-headers.ts'
 import { RequestMux } from './request-mux.ts'
+import { redactServer, splitServers, type UrlCredentials } from './server-urls.ts'
 import type { Bus, BusLogger, BusStatus, Subscription } from './types.ts'
 import { headerNames, type Listening, type RequestHeaders, Undelivered, type Wire, type WireReply, type WireRequest } from './wire.ts'
 
 export interface BusOptions extends WiredBusOptions {
-  /** `nats://host:port`, one or more of the cluster. */
+  /** `nats://host:port`, one or more of the cluster; `nats://user:password@host:port` where `credentials` says nothing. */
   readonly servers: readonly string[]
   /** Of this connection, for the server's monitoring. */
   readonly name: string
-  readonly credentials?: { readonly user: string; readonly password: string } | { readonly token: string } | { readonly credsFile: string }
+  readonly credentials?: UrlCredentials | { readonly credsFile: string }
   readonly tls?: Pick<TlsOptions, 'caFile' | 'certFile' | 'keyFile'>
   /** Gives up waiting for the first connection. */
   readonly signal?: AbortSignal
@@ -29,7 +30,11 @@ export async function connectBus(options: BusOptions): Promise<Bus> {
   let connected = false
   const connecting = connect(connectionOptions(options, () => !connected && options.signal?.aborted === true))
   const { logger } = options
-  const reminder = setInterval(() => logger.warn({ servers: options.servers }, 'still waiting for NATS: is the server running and reachable?'), 5_000)
+  const servers = options.servers.map(redactServer)
+  const reminder = setInterval(
+    () => logger.warn({ servers }, 'still waiting for NATS: is the server running and reachable, and are the credentials right?'),
+    5_000,
+  )
   try {
     const connection = await (options.signal === undefined ? connecting : untilAborted(connecting, options.signal))
     connected = true
@@ -39,9 +44,12 @@ export async function connectBus(options: BusOptions): Promise<Bus> {
   }
 }
 
-function connectionOptions({ servers, name, credentials, tls }: BusOptions, isAbandoned: () => boolean): ConnectionOptions {
+function connectionOptions(options: BusOptions, isAbandoned: () => boolean): ConnectionOptions {
+  const { name, tls } = options
+  const given = splitServers(options.servers)
+  const credentials = options.credentials ?? given.credentials
   return {
-    servers: [...servers],
+    servers: [...given.servers],
     name,
     maxReconnectAttempts: -1,
     waitOnFirstConnect: true,

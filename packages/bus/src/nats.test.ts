@@ -1,6 +1,8 @@
+import { startNats } from '@heddle/testkit'
 import test from 'ava'
-import { connect, ServiceVerb } from 'nats'
-import { echo, failureOf, handlersOf, ipam, onNats, until, wiring, within } from './testing/index.ts'
+import { connect, headers, ServiceVerb } from 'nats'
+import { connectBus, redactServer } from './index.ts'
+import { echo, failureOf, handlersOf, ipam, onNats, recordingLogger, until, wiring, within } from './testing/index.ts'
 
 test('a request reaches one replica of a cluster service, and the responder of the host that was named', async (t) => {
   const { bus } = await onNats(t)
@@ -87,6 +89,58 @@ test('a message larger than the server takes is refused before it is sent, and t
   const { requestType } = ipam.definition.methods.allocate
   t.notThrows(() => user.publish('heddle.v1.event.test', requestType, requestType.fromPartial({ owner: 'x'.repeat(2 ** 21) })))
   t.is((await within(5_000, (call) => client.allocate({}, call))).allocations[0]?.gateway, 'x')
+})
+
+test('an answer that fits alone but not with its headers is refused with a word, not lost', async (t) => {
+  const { bus } = await onNats(t)
+  const server = await bus()
+  const almost = 2 ** 20 - 30
+  await server.serve(ipam, handlersOf(ipam, { allocate: async ({ owner }) => ({ allocations: [{ gateway: owner === 'big' ? 'x'.repeat(almost) : owner }] }) }))
+  const client = (await bus()).client(ipam)
+  t.regex((await failureOf(within(5_000, (call) => client.allocate({ owner: 'x'.repeat(almost) }, call)))).message, /request .* bytes/)
+  t.regex((await failureOf(within(5_000, (call) => client.allocate({ owner: 'big' }, call)))).message, /answer .* bytes/)
+})
+
+test('a budget from the wire is bounded', async (t) => {
+  const { nats, bus } = await onNats(t)
+  const budgets: number[] = []
+  await (await bus()).serve(
+    ipam,
+    handlersOf(ipam, {
+      allocate: async (_request, call) => {
+        await new Promise((resolve) => setTimeout(resolve, 20))
+        call.signal.throwIfAborted()
+        budgets.push(call.deadlineMs - call.clock.monotonicMs())
+        return {}
+      },
+    }),
+  )
+  const person = await connect({ servers: nats.url })
+  t.teardown(() => person.close())
+  for (const text of ['1e300', 'Infinity', '99999999999']) {
+    const given = headers()
+    given.set('heddle-budget-ms', text)
+    t.is((await person.request('heddle.v1.Ipam.Allocate', '', { timeout: 5_000, headers: given })).headers, undefined)
+  }
+  t.is(budgets.length, 3)
+  for (const budgetMs of budgets) t.true(budgetMs > 300_000 && budgetMs <= 600_000)
+})
+
+test("user and password of a server's URL are used, and named by no log", async (t) => {
+  const nats = await startNats({ args: ['--user', 'host', '--pass', 'p@ss:1/2'] })
+  t.teardown(() => nats.stop())
+  const address = nats.url.replace('nats://', '')
+  const written = `nats://host:${encodeURIComponent('p@ss:1/2')}@${address}`
+  const bus = await connectBus({ servers: [written], name: 'u', logger: recordingLogger() })
+  await within(5_000, (call) => bus.flush(call))
+  t.is(bus.status, 'connected')
+  await bus.close()
+  const given = await connectBus({ servers: [nats.url], name: 'u', logger: recordingLogger(), credentials: { user: 'host', password: 'p@ss:1/2' } })
+  await given.close()
+  t.is(redactServer(written), `nats://host:***@${address}`)
+  t.is(redactServer('nats://token@[::1]:4222'), 'nats://***@[::1]:4222')
+  for (const plain of [nats.url, '10.0.0.1:4222', 'nats://[::1]:4222']) t.is(redactServer(plain), plain)
+  await t.throwsAsync(connectBus({ servers: ['nats://a:1@h:1', 'nats://b:1@h:2'], name: 'u', logger: recordingLogger() }), { message: /different accounts/ })
 })
 
 test('the stock tools find, describe and count what is served', async (t) => {

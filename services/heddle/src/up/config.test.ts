@@ -5,6 +5,7 @@ import { HeddleError } from '@heddle/core'
 import test from 'ava'
 import { chosenServices } from './catalogue.ts'
 import { loadUpConfig, sectionOf } from './config.ts'
+import { serviceGraph } from './graph.ts'
 
 function fileWith(t: import('ava').ExecutionContext, text: string): string {
   const dir = mkdtempSync(join(tmpdir(), 'heddle-config-'))
@@ -53,4 +54,18 @@ test('sockets and namespaces of every service are in the one run directory', asy
   const config = await loadUpConfig({ env: {}, flags: ['services=netns-wiring', 'runDir=/run/elsewhere'] })
   t.is(sectionOf(config, 'netns-wiring')['runDir'], '/run/elsewhere')
   await t.throwsAsync(loadUpConfig({ env: {}, flags: ['services=netns-wiring', 'wiring.runDir=/x'] }), { message: /wiring\.runDir/ })
+})
+
+test("variables of the command and of the CNI launcher are no settings, and no reason to refuse either, unlike a gateway's misspelt", async (t) => {
+  const env = { HEDDLE_SOCKET: '/run/x.sock', HEDDLE_CNI_SOCKET: '/run/cni.sock', HEDDLE_CNI_TIMEOUT_MS: '5000' }
+  await t.notThrowsAsync(loadUpConfig({ env, flags: [] }))
+  await t.throwsAsync(loadUpConfig({ env: { HEDDLE_CNI_SOKET: '' }, flags: [] }), { message: /HEDDLE_CNI_SOKET/ })
+})
+
+test('the passwords of NATS are in no print of the configuration, and in what is connected with', async (t) => {
+  const servers = ['nats://host:s3cret@10.0.0.1:4222', 'nats://host:s3cret@10.0.0.2:4222']
+  const config = await loadUpConfig({ env: { HEDDLE_NATS_SERVERS: servers.join(',') }, flags: ['services=host'] })
+  t.notRegex(JSON.stringify(config.effective) + serviceGraph(config), /s3cret/)
+  t.like(config.effective['nats'], { servers: ['nats://host:***@10.0.0.1:4222', 'nats://host:***@10.0.0.2:4222'] })
+  t.deepEqual(config.roof.nats.servers, servers)
 })

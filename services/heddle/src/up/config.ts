@@ -2,6 +2,7 @@
  * The configuration of `heddle up`: what every process can be told, what only the roof knows, and a section for each
  * chosen service. A file may hold sections of services that run elsewhere; they are not looked at.
  */
+import { redactServer } from '@heddle/bus'
 import { baseConfig, type ConfigSources, loadConfig } from '@heddle/runtime'
 import { z } from 'zod'
 import { catalogue, chosenServices, type ServiceName, serviceNames } from './catalogue.ts'
@@ -25,10 +26,13 @@ const roofConfig = baseConfig.extend({
 
 export type RoofConfig = z.infer<typeof roofConfig>
 
+/** Of the `heddle` command and of the CNI launcher, which share this process's environment. */
+const notSettings = ['HEDDLE_SOCKET', 'HEDDLE_CNI_SOCKET', 'HEDDLE_CNI_TIMEOUT_MS']
+
 export interface UpConfig {
   readonly roof: RoofConfig
   readonly services: readonly LoadedService[]
-  /** Everything as one tree, for `heddle config print`. */
+  /** Everything as one tree, for `heddle config print`: passwords are not in it. */
   readonly effective: Readonly<Record<string, unknown>>
 }
 
@@ -39,7 +43,8 @@ export async function loadUpConfig(sources: UpSources): Promise<UpConfig> {
   const names = chosenServices((await load(sources, [])).services)
   const services = await Promise.all(names.map((name) => loadService(name)))
   const effective = await load(sources, services)
-  return { roof: effective, services, effective: { ...effective, services: names } }
+  const nats = { ...effective.nats, servers: effective.nats.servers.map(redactServer) }
+  return { roof: effective, services, effective: { ...effective, nats, services: names } }
 }
 
 /** A service's part of what was loaded; sockets and namespaces of all of them live in the one run directory. */
@@ -60,7 +65,7 @@ async function load(sources: UpSources, services: readonly LoadedService[]): Pro
   const elsewhereVariables = elsewhere.map((section) => `HEDDLE_${section.toUpperCase()}_`)
   const env = Object.fromEntries(Object.entries(sources.env ?? {}).filter(([name]) => !elsewhereVariables.some((prefix) => name.startsWith(prefix))))
   const flags = (sources.flags ?? []).filter((flag) => !elsewhere.some((section) => flag.startsWith(`${section}.`)))
-  const loaded = await loadConfig(roofConfig.extend(shape), { file: sources.file, env, flags, ignoreEnv: ['HEDDLE_SOCKET'] })
+  const loaded = await loadConfig(roofConfig.extend(shape), { file: sources.file, env, flags, ignoreEnv: notSettings })
   return loaded as RoofConfig & Readonly<Record<string, unknown>>
 }
 

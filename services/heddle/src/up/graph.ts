@@ -1,4 +1,5 @@
 /** What `heddle up` would run and what each part stands on, from the configuration alone. */
+import { redactServer } from '@heddle/bus'
 import { type BusService, busServices, subjectOf } from '@heddle/contract'
 import { catalogue, needsStore, serviceNames } from './catalogue.ts'
 import type { UpConfig } from './config.ts'
@@ -7,7 +8,7 @@ export function serviceGraph(config: UpConfig): string {
   const { roof, services } = config
   const names = services.map((service) => service.name)
   const brains = needsStore(names)
-  const nats = roof.nats.servers.length > 0 ? roof.nats.servers.join(' ') : `embedded nats-server on ${roof.embedded.listen}`
+  const nats = roof.nats.servers.length > 0 ? roof.nats.servers.map(redactServer).join(' ') : `embedded nats-server on ${roof.embedded.listen}`
   const etcd = roof.etcd.endpoints.length > 0 ? roof.etcd.endpoints.join(' ') : `embedded etcd on ${roof.embedded.listen}, data in ${roof.dataDir}`
   const lines = [`host ${roof.host}`, `├─ bus    ${nats}`, ...(brains ? [`├─ store  ${etcd}`] : [])]
   for (const [index, service] of services.entries()) {

@@ -1,6 +1,7 @@
 /** Says that everything serves: one line on standard output, and sd_notify(3) when systemd waits for it. */
 import { execFile } from 'node:child_process'
 import { join } from 'node:path'
+import { redactServer } from '@heddle/bus'
 import type { RuntimeControl } from '@heddle/runtime'
 import type { UpConfig } from './config.ts'
 
@@ -28,7 +29,7 @@ export async function announceReady(control: RuntimeControl, config: UpConfig, s
   const parts = [
     `host=${config.roof.host}`,
     `services=${services.join(',')}`,
-    `nats=${servers.nats.join(',')}`,
+    `nats=${servers.nats.map(redactServer).join(',')}`,
     ...(servers.etcd.length > 0 ? [`etcd=${servers.etcd.join(',')}`] : []),
     ...(services.includes('gateway') ? [`socket=${join(config.roof.runDir, 'heddle.sock')}`] : []),
   ]
