@@ -1,5 +1,5 @@
 /** The NATS and etcd of a machine that was given no address of either: one nats-server, one etcd member, as children. */
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import type { Clock } from '@heddle/core'
@@ -79,14 +79,24 @@ export async function prepareEmbedded(options: EmbeddedOptions, logger: Runtime[
 /** The same ports at every start, so that what was told an address keeps it. */
 async function choosePorts(options: EmbeddedOptions): Promise<z.infer<typeof portsFile>> {
   const path = join(options.dataDir, 'ports.json')
-  const before = existsSync(path) ? portsFile.safeParse(JSON.parse(readFileSync(path, 'utf8'))).data : undefined
+  const before = readPorts(path)
   const ports = {
     nats: options.natsPort || (await freePort(options.listen, before?.nats)),
     etcd: options.etcdPort || (await freePort(options.listen, before?.etcd)),
     etcdPeer: await freePort('127.0.0.1', before?.etcdPeer),
   }
-  writeFileSync(path, `${JSON.stringify(ports)}\n`, { mode: 0o600 })
+  writeFileSync(`${path}.new`, `${JSON.stringify(ports)}\n`, { mode: 0o600 })
+  renameSync(`${path}.new`, path)
   return ports
+}
+
+/** A file that is missing or damaged costs other ports, never the start. */
+function readPorts(path: string): z.infer<typeof portsFile> | undefined {
+  try {
+    return portsFile.parse(JSON.parse(readFileSync(path, 'utf8')))
+  } catch {
+    return undefined
+  }
 }
 
 /** Below the kernel's ephemeral ports (ip_local_port_range), so that no outgoing connection takes it while the server is down. */
