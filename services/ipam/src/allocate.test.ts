@@ -180,6 +180,25 @@ test('an owner released by another replica is not told its old address', async (
   t.not((await allocate(deaf, 'e1', [pool]))[0]?.address, '10.1.0.1')
 })
 
+test('a replica that has heard of one claim of an owner releases all of them', async (t) => {
+  const ipam = await single()
+  const [v4, v6] = [await createPool(ipam, '10.1.0.0/24'), await createPool(ipam, 'fd00:1::/64')]
+  const deaf = await startReplica(deafAfterStart(ipam.store))
+  const [held] = await allocate(ipam, 'e1', [v4, v6])
+  await t.throwsAsync(allocate(deaf, 'e2', [[v4, held?.address ?? '']]), { code: 'address-taken' })
+  t.is((await call(deaf, 'release', { owner: 'e1' })).released, 2)
+  t.deepEqual((await call(ipam, 'listClaims', {})).claims, [])
+})
+
+test('a replica that has heard of one claim of an owner answers it all it holds', async (t) => {
+  const ipam = await single()
+  const [v4, v6] = [await createPool(ipam, '10.1.0.0/24'), await createPool(ipam, 'fd00:1::/64')]
+  const deaf = await startReplica(deafAfterStart(ipam.store))
+  const held = await allocate(ipam, 'e1', [v4, v6])
+  await t.throwsAsync(allocate(deaf, 'e2', [[v4, held[0]?.address ?? '']]), { code: 'address-taken' })
+  t.deepEqual(await allocate(deaf, 'e1', [v4, v6]), held)
+})
+
 test('an address reserved as gateway by another replica is not handed out by one that has not heard of it', async (t) => {
   const ipam = await single()
   const pool = await createPool(ipam, '10.1.0.0/24')
@@ -198,6 +217,44 @@ test('a pool that was deleted and made again elsewhere is claimed from as it is 
   await t.throwsAsync(allocate(deaf, 'e1', [pool]), { code: 'pool-unknown' })
   await createPool(ipam, '10.1.0.0/24', { gateway: '10.1.0.1' })
   t.is((await allocate(deaf, 'e1', [pool]))[0]?.address, '10.1.0.2')
+})
+
+test('a static address is refused by the pool as it is now, not as a replica remembers it', async (t) => {
+  const ipam = await single()
+  const pool = await createPool(ipam, '10.1.0.0/24', { gateway: '10.1.0.1' })
+  const deaf = await startReplica(deafAfterStart(ipam.store))
+  await call(ipam, 'deletePool', { id: pool })
+  await t.throwsAsync(allocate(deaf, 'e1', [[pool, '10.1.0.1']]), { code: 'pool-unknown' })
+  await createPool(ipam, '10.1.0.0/24', { gateway: '10.1.0.254' })
+  t.is((await allocate(deaf, 'e1', [[pool, '10.1.0.1']]))[0]?.address, '10.1.0.1')
+  await t.throwsAsync(allocate(deaf, 'e2', [[pool, '10.1.0.254']]), { code: 'address-taken', message: /is its gateway/ })
+})
+
+test('the ranges of a pool are used one after the other, and what is excluded from them is skipped', async (t) => {
+  const ipam = await single()
+  const ranges = [
+    { first: '10.1.0.10', last: '10.1.0.11' },
+    { first: '10.1.2.255', last: '10.1.3.1' },
+  ]
+  const pool = await createPool(ipam, '10.1.0.0/16', { ranges, excluded: ['10.1.3.0'] })
+  const got = []
+  for (let n = 0; n < 4; n++) got.push(...addresses(await allocate(ipam, `e${n}`, [pool])))
+  t.deepEqual(got, ['10.1.0.10', '10.1.0.11', '10.1.2.255', '10.1.3.1'])
+  await t.throwsAsync(allocate(ipam, 'e4', [pool]), { code: 'pool-exhausted', message: /4 claims, 4 addresses/ })
+  await call(ipam, 'release', { owner: 'e1' })
+  t.deepEqual(addresses(await allocate(ipam, 'e5', [pool])), ['10.1.0.11'])
+})
+
+test('a range of IPv6 and an exclusion in it limit dynamic claims of a prefix however large', async (t) => {
+  const ipam = await single()
+  const range = { first: 'fd00:1:0:0::fffe', last: 'fd00:1::1:3' }
+  const pool = await createPool(ipam, 'fd00:1::/64', { ranges: [range], excluded: ['fd00:1::1:0/127'] })
+  const got = []
+  for (let n = 0; n < 4; n++) got.push(...addresses(await allocate(ipam, `e${n}`, [pool])))
+  t.deepEqual(got, ['fd00:1::fffe', 'fd00:1::ffff', 'fd00:1::1:2', 'fd00:1::1:3'])
+  await t.throwsAsync(allocate(ipam, 'e4', [pool]), { code: 'pool-exhausted' })
+  await t.throwsAsync(allocate(ipam, 'e4', [[pool, 'fd00:1::1:1']]), { code: 'address-taken', message: /excluded/ })
+  t.deepEqual(addresses(await allocate(ipam, 'e4', [[pool, 'fd00:1::9']])), ['fd00:1::9'])
 })
 
 test("waiting for a picked address ends with the caller's deadline", async (t) => {

@@ -74,11 +74,21 @@ export async function allocate(parts: AllocateParts, asked: Asked, call: Call): 
 /** A candidate for every want, or the failure that there is none; waits for picks of other calls that may come back. */
 async function choose(repo: IpamRepo, open: readonly { readonly want: Want; readonly field: string }[], call: Call): Promise<Candidate[]> {
   let refreshed = false
+  let confirmed = false
   for (;;) {
     call.signal.throwIfAborted()
     const wanted: { want: Want; field: string; states: PoolState[] }[] = []
     for (const { want, field } of open) wanted.push({ want, field, states: await statesOf(repo, want, field, call) })
-    const chosen = tryChoose(wanted)
+    let chosen: ReturnType<typeof tryChoose>
+    try {
+      chosen = tryChoose(wanted)
+    } catch (error) {
+      // Refused by the pools as they are remembered: they may have been made anew.
+      if (confirmed) throw error
+      for (const { states, field } of wanted) await confirmPools(repo, states, field, call)
+      confirmed = true
+      continue
+    }
     if (Array.isArray(chosen)) return chosen
     const { states, field } = chosen.without
     if (states.some((state) => state.picking)) await raceCall(Promise.race(states.map((state) => state.changed())), call)
@@ -101,6 +111,13 @@ async function statesOf(repo: IpamRepo, want: Want, field: string, call: Call): 
   }
   if (states.length === 0) throw poolUnknown(want.poolIds, `${field}.poolIds`)
   return states
+}
+
+/** Brings what is remembered of them up to date. Fails with pool-unknown. */
+async function confirmPools(repo: IpamRepo, states: readonly PoolState[], field: string, call: Call): Promise<void> {
+  const keys = states.map(({ id }) => poolKey(id))
+  const { result: known } = await repo.decide({ keys: () => keys, decide: (known) => ({ write: [], result: known }) }, call)
+  for (const { id } of states) if (!known.has(poolKey(id))) throw poolUnknown([id], `${field}.poolIds`)
 }
 
 /** All or nothing, without waiting. Static wants first, so that no dynamic one takes their address. */

@@ -86,16 +86,25 @@ function noPlan(poolIds: readonly string[], address: string, known: Known, field
   )
 }
 
-/** Frees every claim of an owner; `unlessAfter`: only if none was made or changed after that revision. Answers how many. */
+/**
+ * Frees every claim of an owner; `unlessAfter`: only if none was made or changed after that revision. Answers how many.
+ * A claim that the owner's record does not list, but memory knows, is freed with them: nobody else would ever find it.
+ */
 export async function releaseOwner(repo: IpamRepo, owner: string, unlessAfter: bigint | undefined, call: Call): Promise<number> {
+  const remembered = (repo.owners.get(owner) ?? []).map(({ ref }) => claimKey(ref))
   const { result } = await repo.decide(
     {
-      keys: (known) => keysOfOwner(owner, known),
+      keys: (known) => [...new Set([...keysOfOwner(owner, known), ...remembered])],
       decide: (known) => {
-        const keys = keysOfOwner(owner, known).filter((key) => known.has(key))
+        const listed = keysOfOwner(owner, known).filter((key) => known.has(key))
+        const unlisted = remembered.filter((key) => {
+          const record = known.get(key)
+          return record !== undefined && !listed.includes(key) && decodeClaim(record).owner === owner
+        })
+        const keys = [...listed, ...unlisted]
         const newer = (key: string) => unlessAfter !== undefined && (known.get(key) as StoredRecord).modRevision > unlessAfter
         if (keys.length === 0 || keys.some(newer)) return { write: [], result: 0 }
-        return { write: keys.map((key) => ({ delete: key })), result: keys.length - 1 }
+        return { write: keys.map((key) => ({ delete: key })), result: keys.filter((key) => key !== ownerKey(owner)).length }
       },
     },
     call,

@@ -1,8 +1,6 @@
-// Claims after they were made: adopted, released, reserved around, swept.
-import { type Clock, type ErrorCode, HeddleError, withCall } from '@heddle/core'
-import { MemoryStore } from '@heddle/store'
+// Claims after they were made: adopted, released, reserved around.
+import { type ErrorCode, HeddleError, withCall } from '@heddle/core'
 import test, { type ExecutionContext } from 'ava'
-import { sweep } from './sweep.ts'
 import { allocate, call, createPool, type Replica, single, startReplica } from './testing/cluster.ts'
 
 const refused = async (t: ExecutionContext, promise: Promise<unknown>, code: ErrorCode, field?: string): Promise<void> => {
@@ -124,83 +122,4 @@ test('every field that cannot be is refused by its name and changes nothing', as
   await refused(t, call(ipam, 'allocate', { owner: 'e1', host: 'h1', wants: [{ poolIds: ['nothing.10.9.0.0_24'] }] }), 'pool-unknown')
   await refused(t, call(ipam, 'release', {}), 'invalid-argument')
   t.deepEqual((await withCall({ timeoutMs: 1000 }, (within) => ipam.store.list('heddle/', within))).records, before)
-})
-
-interface Networks {
-  readonly recorded: Set<string>
-  readonly asked: string[]
-  readonly client: Parameters<typeof sweep>[1]
-  unfenceable: Set<string>
-}
-
-function fakeNetworks(): Networks {
-  const recorded = new Set<string>()
-  const asked: string[] = []
-  const networks: Networks = {
-    recorded,
-    asked,
-    unfenceable: new Set(),
-    client: {
-      listEndpoints: async () => ({ endpoints: [...recorded].map((id) => ({ id })) as never }),
-      async fence({ owners = [] }) {
-        asked.push(...owners.map(({ owner = '' }) => owner))
-        return { fencedOwners: owners.map(({ owner = '' }) => owner).filter((owner) => !recorded.has(owner) && !networks.unfenceable.has(owner)) }
-      },
-    },
-  }
-  return networks
-}
-
-async function aged(): Promise<{ ipam: Replica; clock: Clock & { nowMs: number }; store: MemoryStore }> {
-  const clock = {
-    nowMs: 0,
-    monotonicMs: () => clock.nowMs,
-    wallMs: () => clock.nowMs,
-    timestamp: () => new Date(clock.nowMs).toISOString(),
-    after: () => () => {},
-  }
-  const store = new MemoryStore()
-  return { ipam: await startReplica(store, clock), clock, store }
-}
-
-const limits = { graceMs: 60_000, provisionalGraceMs: 120_000 }
-const sweepNow = (ipam: Replica, networks: Networks) => withCall({ timeoutMs: 5_000 }, (within) => sweep(ipam.repo, networks.client, limits, within))
-
-test('the sweep frees an old claim without an endpoint once it is fenced, and leaves the young, the recorded and the unfenced alone', async (t) => {
-  const { ipam, clock } = await aged()
-  const id = await createPool(ipam, '10.1.0.0/24')
-  for (const owner of ['lost', 'recorded', 'attaching']) await allocate(ipam, owner, [id])
-  const networks = fakeNetworks()
-  networks.recorded.add('recorded')
-  networks.unfenceable.add('attaching')
-  clock.nowMs = limits.graceMs - 1
-  t.is((await sweepNow(ipam, networks)).claims, 0)
-  t.deepEqual(networks.asked, [])
-  clock.nowMs = limits.graceMs
-  await allocate(ipam, 'young', [id])
-  t.is((await sweepNow(ipam, networks)).claims, 1)
-  t.deepEqual(networks.asked.sort(), ['attaching', 'lost'])
-  t.deepEqual((await claims(ipam)).map(({ owner }) => owner).sort(), ['attaching', 'recorded', 'young'])
-})
-
-test('the sweep frees provisional claims and pools that Docker never confirmed', async (t) => {
-  const { ipam, clock } = await aged()
-  const id = await createPool(ipam, '10.1.0.0/24', { provisionalHost: 'h1' })
-  await allocate(ipam, 'docker:h1:n', [id], { provisional: true })
-  clock.nowMs = limits.provisionalGraceMs
-  const networks = fakeNetworks()
-  t.is((await sweepNow(ipam, networks)).provisionalClaims, 1)
-  await sweepNow(ipam, networks)
-  t.deepEqual((await call(ipam, 'listPools', {})).pools, [])
-  t.deepEqual(networks.asked, [], 'a provisional owner is never an endpoint')
-})
-
-test('when networks does not answer, nothing is freed', async (t) => {
-  const { ipam, clock } = await aged()
-  await allocate(ipam, 'lost', [await createPool(ipam, '10.1.0.0/24')])
-  clock.nowMs = limits.graceMs
-  const networks = fakeNetworks()
-  const away = { ...networks, client: { ...networks.client, listEndpoints: async () => Promise.reject(new HeddleError('unavailable', 'networks is away')) } }
-  await t.throwsAsync(sweepNow(ipam, away))
-  t.is((await claims(ipam)).length, 1)
 })

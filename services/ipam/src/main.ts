@@ -27,7 +27,7 @@ export const ipamService: ServiceMain<IpamParts, IpamConfig> = {
     hook({
       name: 'ipam',
       async start(signal) {
-        repo = new IpamRepo(store, clock)
+        repo = new IpamRepo(store, clock, logger)
         const { ready } = repo
         await withCall({ timeoutMs: startTimeoutMs, signal, clock }, (call) => raceCall(ready, call))
         serving = await bus.serve(busServices.ipam, ipamHandlers({ repo, random: Math.random }), { concurrency: config.concurrency })

@@ -9,7 +9,10 @@ import { decodePool, decodeSpace, encodePool, encodeSpace } from './records.ts'
 import { poolInUse, poolOverlaps } from './refusals.ts'
 import type { IpamRepo } from './repo.ts'
 
-/** The same definition again answers what is there, and confirms it when it no longer names a provisional host. */
+/**
+ * The same definition again answers what is there, and confirms it when it no longer names a provisional host. It is written
+ * again even when nothing changes: its age begins anew, so that no sweep deletes what somebody is just making a network of.
+ */
 export async function createPool(repo: IpamRepo, asked: Pool, call: Call): Promise<{ pool: Pool; created: boolean }> {
   const { pool, prefix } = checkPool(asked, repo.clock.timestamp())
   const [key, space] = [poolKey(pool.id), spaceKey(pool.space)]
@@ -22,9 +25,8 @@ export async function createPool(repo: IpamRepo, asked: Pool, call: Call): Promi
         if (there !== undefined) {
           const field = differsIn(pool, there)
           if (field !== undefined) throw poolOverlaps(pool, there.id, `has other ${field} than`)
-          if (there.provisionalHost === '' || pool.provisionalHost !== '') return { write: [], result: { pool: there, created: false } }
-          const confirmed = { ...there, provisionalHost: '' }
-          return { write: [{ put: key, value: encodePool(confirmed) }], result: { pool: confirmed, created: false } }
+          const kept = pool.provisionalHost === '' ? { ...there, provisionalHost: '' } : there
+          return { write: [{ put: key, value: encodePool(kept) }], result: { pool: kept, created: false } }
         }
         const ids = decodeSpace(known.get(space))
         const other = overlapping(pool.space, prefix, ids)

@@ -1,6 +1,7 @@
 /** What stands in etcd, and what it means. Values are proto JSON; revisions are etcd's own and never stored. */
 import { Claim, Pool } from '@heddle/contract'
 import type { StoredRecord } from '@heddle/store'
+import { refOfKey } from './keys.ts'
 
 export function encodePool(pool: Pool): string {
   return JSON.stringify(Pool.toJSON(pool))
@@ -14,8 +15,18 @@ export function encodeClaim(claim: Claim): string {
   return JSON.stringify(Claim.toJSON({ ...claim, revision: 0n }))
 }
 
-export function decodeClaim(record: StoredRecord): Claim {
-  return { ...Claim.fromJSON(JSON.parse(record.value)), revision: record.modRevision }
+/** Never fails: a claim that cannot be read, because somebody wrote it by hand, is nobody's. The key says what is claimed. */
+export function decodeClaim({ key, value, modRevision }: StoredRecord): Claim {
+  const { poolId, address } = refOfKey(key)
+  return { ...claimIn(value), poolId, address, revision: modRevision }
+}
+
+function claimIn(value: string): Claim {
+  try {
+    return Claim.fromJSON(JSON.parse(value))
+  } catch {
+    return Claim.fromPartial({})
+  }
 }
 
 /** An owner's claims, in no order that matters: sorted, so that one set has one text. */

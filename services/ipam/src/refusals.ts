@@ -58,6 +58,7 @@ export function addressTaken(address: string, poolId: string, holder: string, fi
 }
 
 export function heldBy(claim: Claim): string {
+  if (claim.owner === '') return 'has a record that cannot be read'
   return `is held by ${claim.owner}${claim.host === '' ? '' : ` on host ${claim.host}`} since ${claim.claimedAt}`
 }
 

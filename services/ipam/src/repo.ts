@@ -5,6 +5,7 @@
 import type { Claim } from '@heddle/contract'
 import { type Call, type Clock, raceCall, withCall } from '@heddle/core'
 import { parseIp } from '@heddle/net'
+import type { Runtime } from '@heddle/runtime'
 import { type Committed, type Decided, decide, type Known, Mirror, type Question, type Store, type StoredRecord, type Transaction } from '@heddle/store'
 import { type Held, heldIn, keysOfOwner } from './domain/held.ts'
 import { type PoolPlan, planOf } from './domain/pool.ts'
@@ -15,15 +16,17 @@ import { decodeClaim, decodePool, encodeOwner } from './records.ts'
 export class IpamRepo {
   readonly clock: Clock
   readonly #store: Store
+  readonly #logger: Pick<Runtime['logger'], 'error'>
   readonly #states = new Map<string, PoolState>()
   readonly #owners = new Map<string, KnownClaim[]>()
   readonly #pools: Mirror
   readonly #claims: Mirror
   readonly #listings = new Map<string, { readonly running: Promise<void>; next: Promise<void> | undefined }>()
 
-  constructor(store: Store, clock: Clock) {
+  constructor(store: Store, clock: Clock, logger: Pick<Runtime['logger'], 'error'>) {
     this.#store = store
     this.clock = clock
+    this.#logger = logger
     this.#pools = new Mirror(store, poolPrefix, (key, after) => this.#onPool(key.slice(poolPrefix.length), after))
     this.#claims = new Mirror(store, claimPrefix, (key, after) => this.#onClaim(key, after))
   }
@@ -72,8 +75,8 @@ export class IpamRepo {
 
   /**
    * Decides on what is in etcd, guessing from memory first.
-   * Invariant: memory holds every claim that an owner record written by this replica lists, or newer news of it; that is why
-   * `#guess` may make up an owner's record from its claims.
+   * Invariant: memory holds every claim of a revision the watch has delivered, or newer news of it; that is why `#guess` may
+   * make up an owner's record from claims of such a revision. Of a later one memory may hold some claims and not others.
    */
   async decide<T>(question: Question<T>, call: Call): Promise<Decided<T>> {
     let decidedOn: Known = new Map()
@@ -158,6 +161,7 @@ export class IpamRepo {
     if (claims === undefined) return undefined
     // The record was written with the newest of them; if it was changed since, the guess fails and the record is read.
     const modRevision = newestOf(claims)
+    if (modRevision > this.#claims.revision) return undefined
     return { key, value: encodeOwner(claims.map(({ ref }) => ref)), createRevision: modRevision, modRevision }
   }
 
@@ -167,16 +171,29 @@ export class IpamRepo {
     return state
   }
 
+  /** Undefined, and said, when it cannot be read: one record that somebody wrote by hand must not blind us to all others. */
+  readable<T>(key: string, read: () => T): T | undefined {
+    try {
+      return read()
+    } catch (error) {
+      this.#logger.error({ err: error, key }, 'a record in etcd cannot be read; somebody wrote it by hand')
+      return undefined
+    }
+  }
+
   #onPool(poolId: string, record: StoredRecord | undefined): void {
     const state = this.#state(poolId)
-    const plan: PoolPlan | undefined = record && planOf(decodePool(record))
-    state.define(record && plan && { plan, record, seenMs: state.definition?.seenMs ?? this.clock.monotonicMs() })
+    const plan: PoolPlan | undefined = record && this.readable(record.key, () => planOf(decodePool(record)))
+    const before = state.definition
+    const seenMs = before !== undefined && before.record.modRevision === record?.modRevision ? before.seenMs : this.clock.monotonicMs()
+    state.define(record && plan && { plan, record, seenMs })
     this.#forgetEmpty(state)
   }
 
   #onClaim(key: string, record: StoredRecord | undefined): void {
     const { ref, poolId, address } = refOfKey(key)
-    const { value } = parseIp(address)
+    const value = this.readable(key, () => parseIp(address).value)
+    if (value === undefined) return
     const state = this.#state(poolId)
     const before = state.claims.get(value)
     if (before !== undefined) this.#dropOwned(before)
@@ -185,19 +202,21 @@ export class IpamRepo {
       this.#forgetEmpty(state)
       return
     }
-    const { owner, host, provisional } = JSON.parse(record.value) as { owner: string; host?: string; provisional?: boolean }
+    // What cannot be read is nobody's, and its address is taken all the same.
+    const { owner = '', host = '', provisional = false } = this.readable(key, () => JSON.parse(record.value) as Partial<Claim>) ?? {}
     const seen: KnownClaim = {
       ref,
       poolId,
       value,
       owner,
-      host: host ?? '',
-      provisional: provisional ?? false,
+      host,
+      provisional,
       revision: record.modRevision,
       seenMs: this.clock.monotonicMs(),
     }
     const claim = before?.revision === seen.revision ? before : seen
     state.put(claim)
+    if (owner === '') return
     const owned = this.#owners.get(owner)
     if (owned === undefined) this.#owners.set(owner, [claim])
     else owned.push(claim)

@@ -1,13 +1,13 @@
 /**
  * Frees what nobody will use any more: claims whose owner never became an endpoint or no longer is one, provisional claims
- * and pools that Docker never confirmed. Compares, never replays. Memory says what is old; every deletion holds only if
- * the record is unchanged, and a claim only goes after networks has barred its owner from recording it (Fence).
+ * that Docker never confirmed, pools that no network has. Compares, never replays. Memory says what is old; every deletion
+ * holds only if the record is unchanged, and a claim only goes after networks has barred its owner from recording it (Fence).
  */
 import type { Client } from '@heddle/bus'
-import type { NetworksDefinition } from '@heddle/contract'
-import type { Call } from '@heddle/core'
+import type { NetworksDefinition, Pool } from '@heddle/contract'
+import { type Call, HeddleError } from '@heddle/core'
 import { releaseOwner, releaseProvisional } from './claims.ts'
-import { type KnownClaim, newestOf } from './domain/pool-state.ts'
+import { type Definition, type KnownClaim, newestOf } from './domain/pool-state.ts'
 import { deleteUnchanged } from './pools.ts'
 import type { IpamRepo } from './repo.ts'
 
@@ -23,18 +23,21 @@ export interface Swept {
   pools: number
 }
 
+interface Suspect {
+  readonly owner: string
+  readonly claimRevision: bigint
+}
+
 /** Owners in one Fence request. */
 const fenceChunk = 256
 
-export async function sweep(
-  repo: IpamRepo,
-  networks: Pick<Client<typeof NetworksDefinition>, 'listEndpoints' | 'fence'>,
-  limits: SweepLimits,
-  call: Call,
-): Promise<Swept> {
+type Networks = Pick<Client<typeof NetworksDefinition>, 'listEndpoints' | 'fence' | 'listNetworks' | 'getNetwork'>
+
+/** What fails for one host is thrown when all else is done. */
+export async function sweep(repo: IpamRepo, networks: Networks, limits: SweepLimits, call: Call): Promise<Swept> {
   const now = repo.clock.monotonicMs()
   const provisional: KnownClaim[] = []
-  const byHost = new Map<string, { readonly owner: string; readonly claimRevision: bigint }[]>()
+  const byHost = new Map<string, Suspect[]>()
   for (const [owner, claims] of repo.owners) {
     const aged = (graceMs: number) => claims.every(({ seenMs }) => now - seenMs >= graceMs)
     if (claims.some((claim) => claim.provisional)) {
@@ -49,30 +52,62 @@ export async function sweep(
   const swept: Swept = { claims: 0, provisionalClaims: 0, pools: 0 }
   const freed = await Promise.all(provisional.map(({ ref, revision }) => releaseProvisional(repo, ref, (claim) => claim.revision === revision, call)))
   swept.provisionalClaims = sum(freed)
-  swept.pools = await sweepPools(repo, now - limits.provisionalGraceMs, call)
-  for (const [host, owners] of byHost) {
-    const { endpoints } = await networks.listEndpoints({ host }, call)
-    const recorded = new Set(endpoints.map(({ id }) => id))
-    const suspects = owners.filter(({ owner }) => !recorded.has(owner))
-    for (let from = 0; from < suspects.length; from += fenceChunk) {
-      const chunk = suspects.slice(from, from + fenceChunk)
-      const { fencedOwners } = await networks.fence({ owners: chunk }, call)
-      const fenced = new Set(fencedOwners)
-      const safe = chunk.filter(({ owner }) => fenced.has(owner))
-      swept.claims += sum(await Promise.all(safe.map(({ owner, claimRevision }) => releaseOwner(repo, owner, claimRevision, call))))
-    }
-  }
+  const failures: unknown[] = []
+  const attempt = (part: Promise<number>): Promise<number> =>
+    part.catch((error: unknown) => {
+      call.signal.throwIfAborted()
+      failures.push(error)
+      return 0
+    })
+  for (const [host, owners] of byHost) swept.claims += await attempt(sweepHost(repo, networks, host, owners, call))
+  swept.pools = await attempt(sweepPools(repo, networks, now - limits.provisionalGraceMs, call))
+  if (failures.length > 0) throw failures[0]
   return swept
 }
 
-/** Provisional pools without a claim, as old as that. */
-async function sweepPools(repo: IpamRepo, seenBeforeMs: number, call: Call): Promise<number> {
+async function sweepHost(repo: IpamRepo, networks: Networks, host: string, owners: readonly Suspect[], call: Call): Promise<number> {
+  const { endpoints } = await networks.listEndpoints({ host }, call)
+  const recorded = new Set(endpoints.map(({ id }) => id))
+  const suspects = owners.filter(({ owner }) => !recorded.has(owner))
+  let freed = 0
+  for (let from = 0; from < suspects.length; from += fenceChunk) {
+    const chunk = suspects.slice(from, from + fenceChunk)
+    const fenced = new Set((await networks.fence({ owners: chunk }, call)).fencedOwners)
+    const safe = chunk.filter(({ owner }) => fenced.has(owner))
+    freed += sum(await Promise.all(safe.map(({ owner, claimRevision }) => releaseOwner(repo, owner, claimRevision, call))))
+  }
+  return freed
+}
+
+/**
+ * Pools without a claim that no network has, unchanged for as long as that: of a create or a delete that was cut off, or asked
+ * for by Docker and never used. Their age was judged before the networks were asked for, and a network is made of a pool
+ * within that time (`createPool` begins it anew).
+ */
+async function sweepPools(repo: IpamRepo, networks: Networks, seenBeforeMs: number, call: Call): Promise<number> {
+  const old: Definition[] = []
+  for (const { definition, claims } of repo.pools()) {
+    if (definition !== undefined && definition.seenMs <= seenBeforeMs && claims.size === 0) old.push(definition)
+  }
+  if (old.length === 0) return 0
+  const used = new Set((await networks.listNetworks({}, call)).networks.flatMap(({ pools }) => pools.map(({ poolId }) => poolId)))
   let deleted = 0
-  for (const { definition, claims } of [...repo.pools()]) {
-    if (definition === undefined || definition.plan.pool.provisionalHost === '' || definition.seenMs > seenBeforeMs || claims.size > 0) continue
-    if (await deleteUnchanged(repo, definition.plan.pool.id, definition.record.modRevision, call)) deleted++
+  for (const { plan, record } of old) {
+    if (used.has(plan.pool.id) || (await isUsed(networks, plan.pool, call))) continue
+    if (await deleteUnchanged(repo, plan.pool.id, record.modRevision, call)) deleted++
   }
   return deleted
+}
+
+/** The list came from a cache; this answer does not. Most pools are in the space of their network's name. */
+async function isUsed(networks: Networks, pool: Pool, call: Call): Promise<boolean> {
+  try {
+    const { network } = await networks.getNetwork({ name: pool.space }, call)
+    return network?.pools.some(({ poolId }) => poolId === pool.id) ?? true
+  } catch (error) {
+    if (HeddleError.is(error) && error.code === 'network-unknown') return false
+    throw error
+  }
 }
 
 function sum(counts: readonly number[]): number {

@@ -26,6 +26,13 @@ export function newestOf(claims: readonly KnownClaim[]): bigint {
   return newest
 }
 
+export interface Definition {
+  readonly plan: PoolPlan
+  readonly record: StoredRecord
+  /** When this replica first saw the record as it is, on the monotonic clock. */
+  readonly seenMs: number
+}
+
 export interface Pick {
   readonly value: bigint
   /** How often the search had jumped when it was picked. */
@@ -35,7 +42,7 @@ export interface Pick {
 export class PoolState {
   readonly id: string
   /** Absent while only claims of the pool are known. */
-  definition: { readonly plan: PoolPlan; readonly record: StoredRecord; readonly seenMs: number } | undefined
+  definition: Definition | undefined
   readonly #claims = new Map<bigint, KnownClaim>()
   readonly #picked = new Set<bigint>()
   #search: FreeSearch | undefined
@@ -59,7 +66,7 @@ export class PoolState {
     return this.#searching().free
   }
 
-  define(definition: PoolState['definition']): void {
+  define(definition: Definition | undefined): void {
     this.definition = definition
     this.#search = undefined
     this.#notify()

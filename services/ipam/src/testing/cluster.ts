@@ -15,7 +15,7 @@ export interface Replica {
 }
 
 export async function startReplica(store: Store, clock: Clock = systemClock, random: () => number = Math.random): Promise<Replica> {
-  const repo = new IpamRepo(store, clock)
+  const repo = new IpamRepo(store, clock, { error() {} })
   await repo.ready
   return { repo, handlers: ipamHandlers({ repo, random }) }
 }
