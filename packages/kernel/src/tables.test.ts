@@ -59,6 +59,15 @@ test('routes of both families, with and without gateway, are put, changed, liste
       ],
       call,
     )
+    const further: Step[] = [
+      { op: 'route.add', ns, name: 'a', destination: '0.0.0.0/0', gateway: '10.1.2.9', tolerate: ['EEXIST'] },
+      { op: 'route.add', ns, name: 'a', destination: '::/0', gateway: 'fd00::9', tolerate: ['EEXIST'] },
+    ]
+    t.deepEqual(
+      (await kernel.run(further, call)).map(({ tolerated }) => tolerated),
+      ['EEXIST', 'EEXIST'],
+      'adding takes nothing over',
+    )
     const of = (rows: any[], dst: string) => rows.find((row) => row.dst === dst)
     has(t, of(shown('ip', ns, 'route'), 'default'), { gateway: '10.1.2.254', dev: 'a', protocol: String(routeProtocol) })
     has(t, of(shown('ip', ns, 'route'), '10.7.0.0/16'), { dev: 'a', scope: 'link' })

@@ -17,6 +17,8 @@ export type Operation =
   | { readonly op: 'address.replace'; readonly ns: Namespace; readonly name: string; readonly address: string /* a/len */ }
   | { readonly op: 'address.delete'; readonly ns: Namespace; readonly name: string; readonly address: string }
   | { readonly op: 'route.replace'; readonly ns: Namespace; readonly name: string; readonly destination: string /* a/len */; readonly gateway?: string }
+  /** Refused with EEXIST when there is a route to the destination, by whichever link. */
+  | { readonly op: 'route.add'; readonly ns: Namespace; readonly name: string; readonly destination: string; readonly gateway?: string }
   | { readonly op: 'route.delete'; readonly ns: Namespace; readonly name: string; readonly destination: string; readonly gateway?: string }
   /** Permanent neighbour: address -> MAC on a link. */
   | { readonly op: 'neighbour.replace'; readonly ns: Namespace; readonly name: string; readonly address: string; readonly mac: string }

@@ -103,6 +103,20 @@ test.serial('bridge networks do not reach each other, but for what is published'
   t.true(await fetches(stranger.sandbox, `http://${lab.host('h1').address}:${mine?.hostPort}/`))
 })
 
+test.serial('an endpoint and its published port add elements to sets, and no rule', async (t) => {
+  const list = (...options: string[]) => inside(one.lab.path, 'nft', ...options, 'list', 'table', 'inet', 'heddle')
+  // Stateless and terse: without counters and without elements.
+  const rules = () => list('--stateless', '--terse')
+  const before = { rules: await rules(), all: await list('--stateless') }
+  const endpoint = await lab.attach(one, lan(), 'element', ['10.9.0.5/24'])
+  await publish(endpoint, lan(), [http(8090)])
+  t.not(await list('--stateless'), before.all)
+  t.is(await rules(), before.rules)
+  await within((call) => one.wiring.detach({ endpointId: 'element' }, call))
+  lab.brains.delete('element')
+  t.is(await list('--stateless'), before.all)
+})
+
 test.serial('an internal network has no way out and publishes nothing', async (t) => {
   const vault = lab.brains.network({ id: 'vault', kind: 'bridge', internal: true, pools: pool('10.11.0', 'fd11::') })
   const inmate = await lab.attach(one, vault, 'inmate', ['10.11.0.2/24'], toGateway('10.11.0.1'))
@@ -164,7 +178,12 @@ test.serial("dockerd's end waits in the host's namespace; attaching again after 
   const endpoint = lab.brains.put({ id: 'dock', networkId: 'lan', host: 'h1', runtime: 'docker', mac: macOf('dock'), addresses: ['10.9.0.9/24'] })
   const attach = () => within((call) => one.wiring.attach({ network: lan(), endpoint, routes: [] }, call))
   await within((call) => one.wiring.prepare({ network: lan(), endpoint }, call))
+  const known = (ns: string) => inside(ns, 'ip', 'neigh', 'show', '10.9.0.9')
+  await inside(web.sandbox, 'ip', 'neigh', 'replace', '10.9.0.9', 'lladdr', macOf('before'), 'nud', 'stale', 'dev', 'eth0')
+  await inside(one.lab.path, 'ip', 'neigh', 'replace', '10.9.0.9', 'lladdr', macOf('before'), 'nud', 'stale', 'dev', bridgeName('lan'))
   t.is((await attach()).interfaceName, handoverName('dock'))
+  await until('others know its MAC', async () => (await known(web.sandbox)).includes(macOf('dock')))
+  t.notRegex(await known(one.lab.path), new RegExp(macOf('before')))
   const inSandbox = async () =>
     (await within((call) => one.wiring.listAttachments({}, call))).attachments.find(({ endpointId }) => endpointId === 'dock')?.inSandbox
   t.false(await inSandbox())
@@ -219,10 +238,46 @@ test.serial('a prepared endpoint needs addresses only; one whose link was pulled
   t.true((await prepare()).existed)
   one.writes.length = 0
   await attach()
-  t.deepEqual(one.writes, ['address.replace eth0', 'route.replace eth0', 'announce eth0'])
+  t.deepEqual(one.writes, ['address.replace eth0', 'route.add eth0', 'announce eth0'])
   await inside(one.lab.path, 'ip', 'link', 'del', hostEndName('prep'))
   await attach()
   t.true(await pings(endpoint.sandbox, '10.9.0.1'))
+})
+
+test.serial('in a sandbox with two networks the first keeps the default route, and either is as it should be', async (t) => {
+  const ends = [
+    { network: lan(), name: 'eth0', at: '10.9.0' },
+    { network: dmz(), name: 'eth1', at: '10.10.0' },
+  ]
+  const sandbox = await lab.sandbox()
+  const routes = (at: string) => toGateway(`${at}.1`)
+  const requests = ends.map(({ network, name, at }) => ({
+    network,
+    endpoint: lab.brains.put({
+      id: `two-${name}`,
+      networkId: network.id,
+      host: 'h1',
+      mac: macOf(name),
+      addresses: [`${at}.6/24`],
+      sandbox,
+      interfaceName: name,
+    }),
+    routes: routes(at),
+  }))
+  const defaults = () => inside(sandbox, 'ip', 'route', 'show', 'default')
+  for (const request of [...requests, ...requests]) {
+    await within((call) => one.wiring.attach(request, call))
+    t.regex(await defaults(), /^default via 10\.9\.0\.1 dev eth0 [^\n]*\n$/)
+  }
+  const differences = async () =>
+    (await Promise.all(requests.map((request) => within((call) => one.wiring.check(request, call))))).map((answer) => answer.differences)
+  t.deepEqual(await differences(), [[], []])
+  await inside(sandbox, 'ip', 'route', 'del', 'default')
+  t.deepEqual(await differences(), [['route 0.0.0.0/0 by 10.9.0.1 is not on eth0'], ['route 0.0.0.0/0 by 10.10.0.1 is not on eth1']])
+  for (const { endpoint } of requests) {
+    await within((call) => one.wiring.detach({ endpointId: endpoint.id }, call))
+    lab.brains.delete(endpoint.id)
+  }
 })
 
 test.serial('a link whose endpoint has no record is removed after its grace, one with a record stays', async (t) => {
@@ -240,7 +295,7 @@ test.serial('a link whose endpoint has no record is removed after its grace, one
 test.serial('when the brains do not answer nothing is removed', async (t) => {
   lab.brains.down = true
   lab.brains.endpoints.delete('web')
-  for (let round = 0; round < 3; round++) await one.reconcile()
+  for (let round = 0; round < 2; round++) await one.reconcile()
   t.true((await inside(one.lab.path, 'ip', 'link')).includes(hostEndName('web')))
   lab.brains.down = false
 })

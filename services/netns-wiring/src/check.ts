@@ -2,7 +2,7 @@
 import type { Endpoint, Network, Route } from '@heddle/contract'
 import type { Call } from '@heddle/core'
 import type { LinkInfo } from '@heddle/kernel'
-import { type EndpointShape, endpointShape, withoutLength } from './domain/endpoint-steps.ts'
+import { type EndpointShape, endpointShape, isDefault, withoutLength } from './domain/endpoint-steps.ts'
 import { type NetworkShape, shapeOf } from './domain/network-shape.ts'
 import type { Fabric } from './fabric.ts'
 import type { HostContext } from './host-context.ts'
@@ -72,7 +72,12 @@ async function checkSandbox(
     if (!hasAddresses.some((is) => is.linkIndex === link.index && is.address === address)) differences.push(`address ${address} is not on ${wanted.peerName}`)
   }
   for (const { destination, gateway } of routes) {
-    if (!hasRoutes.some((is) => is.linkIndex === link.index && is.destination === destination && is.gateway === gateway)) {
+    const isThere = hasRoutes.some((is) => {
+      if (is.destination !== destination) return false
+      // Another network of the sandbox was attached first and has the default route.
+      return is.linkIndex === link.index ? is.gateway === gateway : isDefault(destination)
+    })
+    if (!isThere) {
       differences.push(`route ${destination}${gateway === '' ? '' : ` by ${gateway}`} is not on ${wanted.peerName}`)
     }
   }

@@ -193,11 +193,10 @@ export class Endpoints {
   /** False when the prepared link is gone, so that it has to be made anew. */
   async #configure(shape: EndpointShape, steps: readonly Step[], call: Call): Promise<boolean> {
     const { kernel } = this.#context
-    // Docker's end is dockerd's once it is handed over; whether our end still stands costs one look.
-    if (shape.handover) return (await kernel.link(shape.ns, shape.hostEnd, call)) !== undefined
     try {
-      await kernel.run(steps, call)
-      return true
+      // Docker's end is dockerd's once it is handed over; whether our end still stands costs one look.
+      const [link] = await Promise.all([shape.handover ? kernel.link(shape.ns, shape.hostEnd, call) : true, kernel.run(steps, call)])
+      return link !== undefined
     } catch (error) {
       if (refusalOf(error)?.errno === 'ENODEV') return false
       throw kernelFailure(error, steps, kernel, sandboxOf(shape))

@@ -80,6 +80,12 @@ export const wiringService: ServiceMain<WiringParts, WiringConfig> = {
       async start(signal) {
         await lookAtUnderlay(signal)
         await background(context, startTimeoutMs, signal, (call) => reconciler.adopt(call))
+        // Spawns nft when they are not there, so that no attach has to. One that fails here is tried again when it is needed.
+        for (const table of [vxlanTable, bridgeTable]) {
+          await background(context, startTimeoutMs, signal, (call) => table.read(call)).catch((error: unknown) =>
+            logger.warn({ err: error }, 'an nftables table could not be loaded'),
+          )
+        }
         watch = kernel.watchLinks(hostNamespace, (event) => reconciler.onLink(event))
         serving = await bus.serve(busServices.wiring, wiringHandlers(parts), { host })
         jobs.every('underlay', underlayPollMs, lookAtUnderlay)

@@ -181,10 +181,11 @@ export class HostNetworks {
   }
 
   async #route(shape: NetworkShape, call: Call): Promise<void> {
-    const { bridgeTable, forwardPolicy } = this.#parts
+    const { context, bridgeTable, forwardPolicy } = this.#parts
     for (const [set, element] of bridgeElements(shape)) bridgeTable.put(set, element)
     await bridgeTable.flush(call)
-    await forwardPolicy.ensure(call)
+    // It spawns iptables, which waits for its lock: no attach waits for that.
+    context.jobs.once('forward policy', (signal) => background(context, 30_000, signal, (inner) => forwardPolicy.ensure(inner)))
   }
 
   #follow(shape: VxlanNetwork, ns: Namespace, before: PeerSync | undefined, fresh: boolean): PeerSync {

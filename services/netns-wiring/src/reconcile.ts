@@ -3,7 +3,7 @@
  * how a new process takes over what an earlier one made. When the brains do not answer, nothing is removed.
  */
 import { busServices, type Endpoint, type Network } from '@heddle/contract'
-import { type Call, sleep } from '@heddle/core'
+import { type Call, sleep, undoCall, withCall } from '@heddle/core'
 import type { LinkEvent, LinkInfo, Namespace } from '@heddle/kernel'
 import { withoutLength } from './domain/endpoint-steps.ts'
 import { isOurs, parseEndpointAlias, parseNetworkAlias } from './domain/names.ts'
@@ -37,6 +37,7 @@ interface Records {
 const settleMs = 100
 const adoptionRetryMs = 500
 const roundTimeoutMs = 60_000
+const recordsTimeoutMs = 3000
 
 export class Reconciler {
   readonly #parts: ReconcileParts
@@ -80,7 +81,9 @@ export class Reconciler {
       const dumps = await this.#dumps(call)
       for (const [ns, links] of dumps) this.#parts.endpoints.adopt(ns, links)
       const well = await this.#verifyNetworks(dumps, call)
-      await this.#verifyTables(well && this.#records !== undefined, call)
+      await this.#verifyTables(well && this.#records !== undefined, call).catch((error: unknown) => {
+        this.#parts.context.logger.warn({ err: error }, 'the nftables table of bridge networks could not be verified')
+      })
       if (this.#records !== undefined) await this.#removeOrphans(this.#records, dumps, call)
     })
   }
@@ -138,7 +141,10 @@ export class Reconciler {
   async #verifyTables(strict: boolean, call: Call): Promise<void> {
     const { networks, endpoints, vxlanTable, bridgeTable, forwardPolicy, publisher, context } = this.#parts
     const kinds = new Set([...networks.present.values()].map(({ shape }) => shape.kind))
-    if (kinds.has('overlay') || (await vxlanTable.present(call))) await vxlanTable.verify(strict, call)
+    const vxlan = async () => {
+      if (kinds.has('overlay') || (await vxlanTable.present(call))) await vxlanTable.verify(strict, call)
+    }
+    await vxlan().catch((error: unknown) => context.logger.warn({ err: error }, 'the nftables table of VXLAN could not be verified'))
     if (!kinds.has('bridge') && !(await bridgeTable.present(call))) return
     await bridgeTable.read(call)
     const records = (this.#records?.endpoints ?? []).filter(({ id }) => endpoints.has(id))
@@ -164,8 +170,8 @@ export class Reconciler {
       const orphan = found.get(name)
       if (orphan === undefined) continue
       context.logger.warn({ link: name, endpoint: orphan.endpointId }, 'removing a link that belongs to no recorded endpoint')
-      if (orphan.endpointId !== undefined) await endpoints.detach(orphan.endpointId, '', call)
-      else await context.kernel.removeLink(orphan.ns, name, call)
+      const removal = orphan.endpointId === undefined ? context.kernel.removeLink(orphan.ns, name, call) : endpoints.detach(orphan.endpointId, '', call)
+      await removal.catch((error: unknown) => context.logger.warn({ err: error, link: name }, 'it could not be removed'))
     }
   }
 
@@ -173,7 +179,10 @@ export class Reconciler {
     const { context } = this.#parts
     const client = context.bus.client(busServices.networks)
     try {
-      const [networks, endpoints] = await Promise.all([client.listNetworks({}, call), client.listEndpoints({ host: context.host }, call)])
+      // A client asks again until its deadline: without one of its own this would use up the round's.
+      const [networks, endpoints] = await withCall({ ...undoCall(call, recordsTimeoutMs), signal: call.signal }, (inner) =>
+        Promise.all([client.listNetworks({}, inner), client.listEndpoints({ host: context.host }, inner)]),
+      )
       this.#records = { networks: new Map(networks.networks.map((network) => [network.id, network])), endpoints: endpoints.endpoints }
       this.#lastEndpoints = endpoints.endpoints
     } catch (error) {

@@ -8,6 +8,7 @@ import { InvalidValue, type Message, type MessageReader, type MessageWriter } fr
 export const routeProtocol = 72
 
 const replace = c.NLM_F_REQUEST | c.NLM_F_ACK | c.NLM_F_CREATE | c.NLM_F_REPLACE
+const create = c.NLM_F_REQUEST | c.NLM_F_ACK | c.NLM_F_CREATE | c.NLM_F_EXCL
 const remove = c.NLM_F_REQUEST | c.NLM_F_ACK
 
 /** IPv4 gets its subnet's broadcast address; IPv6 no duplicate detection (the claim already proved it unique), so no wait. */
@@ -51,8 +52,13 @@ export function readAddress(reader: MessageReader, message: Message): AddressInf
   return own === undefined ? undefined : { linkIndex: reader.u32(message.from + 4), address: `${formatAddress(own)}/${reader.u8(message.from + 1)}` }
 }
 
+/** Takes over a route to the same destination, also that of another link. */
 export function replaceRoute(writer: MessageWriter, sequence: number, index: number, destination: string, gateway: string | undefined): void {
   route(writer, sequence, c.RTM_NEWROUTE, replace, index, destination, gateway)
+}
+
+export function addRoute(writer: MessageWriter, sequence: number, index: number, destination: string, gateway: string | undefined): void {
+  route(writer, sequence, c.RTM_NEWROUTE, create, index, destination, gateway)
 }
 
 export function deleteRoute(writer: MessageWriter, sequence: number, index: number, destination: string, gateway: string | undefined): void {

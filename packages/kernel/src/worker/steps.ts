@@ -1,7 +1,7 @@
 /** One function a kind of step. Each throws Refused, SystemCallFailure, NamespaceGone or InvalidValue. */
 import { writeFileSync } from 'node:fs'
 import { announcementFrames } from '../announce/frames.ts'
-import { deleteAddress, deleteRoute, replaceAddress, replaceRoute } from '../rtnl/address.ts'
+import { addRoute, deleteAddress, deleteRoute, replaceAddress, replaceRoute } from '../rtnl/address.ts'
 import { deleteLink, type LinkKind, type LinkSettings, newLink, setBridgePort, setLink } from '../rtnl/link-build.ts'
 import { InvalidValue, type MessageWriter } from '../rtnl/wire.ts'
 import type { AddBridge, AddVeth, AddVxlan, Namespace, Operation, SetLink } from '../types.ts'
@@ -26,6 +26,7 @@ const runners: Runners = {
   'address.replace': (open, step) => onLink(open, step, (...at) => replaceAddress(...at, step.address)),
   'address.delete': (open, step) => onLink(open, step, (...at) => deleteAddress(...at, step.address)),
   'route.replace': (open, step) => onLink(open, step, (...at) => replaceRoute(...at, step.destination, step.gateway)),
+  'route.add': (open, step) => onLink(open, step, (...at) => addRoute(...at, step.destination, step.gateway)),
   'route.delete': (open, step) => onLink(open, step, (...at) => deleteRoute(...at, step.destination, step.gateway)),
   'neighbour.replace': runEntry,
   'neighbour.delete': runEntry,

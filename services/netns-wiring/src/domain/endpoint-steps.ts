@@ -67,9 +67,9 @@ export function portSteps(shape: EndpointShape, hairpin: boolean): Step[] {
   ]
 }
 
-/** Addresses, routes and the announcement inside the sandbox. None when the engine does it. */
+/** Addresses, routes and the announcement inside the sandbox. When the engine does that, only the announcement, from the bridge. */
 export function configureSteps(shape: EndpointShape, addresses: readonly string[], routes: readonly Route[]): Step[] {
-  if (shape.handover) return []
+  if (shape.handover) return announceFromBridge(shape, addresses.map(withoutLength))
   const at = { ns: shape.peerNs, name: shape.peerName }
   const steps: Step[] = []
   // Some runtimes make sandboxes with IPv6 switched off.
@@ -79,9 +79,30 @@ export function configureSteps(shape: EndpointShape, addresses: readonly string[
   for (const address of addresses) steps.push({ op: 'address.replace', ...at, address })
   // A gateway must be on-link before a route may name it.
   const onLinkFirst = routes.toSorted((a, b) => Number(a.gateway !== '') - Number(b.gateway !== ''))
-  for (const { destination, gateway } of onLinkFirst) steps.push({ op: 'route.replace', ...at, destination, ...(gateway === '' ? {} : { gateway }) })
+  for (const { destination, gateway } of onLinkFirst) {
+    const route = { ...at, destination, ...(gateway === '' ? {} : { gateway }) }
+    // In a sandbox with several networks the first attached keeps the default route.
+    steps.push(isDefault(destination) ? { op: 'route.add', ...route, tolerate: ['EEXIST'] } : { op: 'route.replace', ...route })
+  }
   if (addresses.length > 0) steps.push({ op: 'announce', ...at, mac: shape.mac, addresses: addresses.map(withoutLength) })
   return steps
+}
+
+/**
+ * dockerd (20.10) announces nothing, so whoever knew the address by an earlier endpoint's MAC would keep it. The host, which
+ * routes for a bridge network, does not hear what leaves by its own bridge: its entry is dropped instead.
+ */
+function announceFromBridge({ ns, peerNs, bridge: name, mac }: EndpointShape, addresses: readonly string[]): Step[] {
+  if (addresses.length === 0) return []
+  const routed = ns === peerNs
+  return [
+    ...(routed ? addresses.map((address): Step => ({ op: 'neighbour.delete', ns, name, address, tolerate: ['ENOENT', 'ENODEV'] })) : []),
+    { op: 'announce', ns, name, mac, addresses, tolerate: ['ENODEV', 'ENETDOWN'] },
+  ]
+}
+
+export function isDefault(destination: string): boolean {
+  return destination.endsWith('/0')
 }
 
 export function withoutLength(address: string): string {

@@ -91,7 +91,7 @@ test('a bridge network puts its gateway on the bridge with the length of the poo
   t.true(plan.steps.some((step) => step.op === 'address.replace' && step.address === '10.9.0.1/24'))
 })
 
-test('an on-link route precedes the one whose gateway it reaches; an endpoint for dockerd gets neither', (t) => {
+test('an on-link route precedes the one whose gateway it reaches; one for dockerd is only announced', (t) => {
   const endpoint = Endpoint.fromPartial({ id: 'e1', mac: '02:00:00:00:00:01', sandbox: '/ns/c', interfaceName: 'eth0' })
   const routes = [
     { destination: '0.0.0.0/0', gateway: '10.0.0.1' },
@@ -104,7 +104,10 @@ test('an on-link route precedes the one whose gateway it reaches; an endpoint fo
   )
   const docker = endpointShape({ ...endpoint, sandbox: '' }, shapeOf(blue, context), ns, 'own')
   t.true(docker.peerName.startsWith('hp'))
-  t.deepEqual(configureSteps(docker, ['10.0.0.5/32'], routes), [])
+  t.deepEqual(
+    configureSteps(docker, ['10.0.0.5/32'], routes).map((step) => step.op),
+    ['announce'],
+  )
 })
 
 test('the underlay is what was asked for, else the global address of the link with the default route', (t) => {
