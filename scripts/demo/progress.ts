@@ -1,18 +1,24 @@
 /** What the demo says while it works: one line a step with the time since the start and what the step took. */
 
 const startedMs = performance.now()
+let print = (text: string): void => void process.stdout.write(`${text}\n`)
+
+/** Where the lines go; the terminal unless a test wants them. */
+export function printTo(sink: (text: string) => void): void {
+  print = sink
+}
 
 export function say(text: string): void {
-  process.stdout.write(`${stamp()} ${text}\n`)
+  print(`${stamp()} ${text}`)
 }
 
 export function heading(text: string): void {
-  process.stdout.write(`\n${stamp()} == ${text}\n`)
+  print(`\n${stamp()} == ${text}`)
 }
 
 /** Prints a command's output, indented. */
 export function show(text: string): void {
-  process.stdout.write(`${text.trimEnd().replace(/^/gm, '           ')}\n`)
+  print(text.trimEnd().replace(/^/gm, '           '))
 }
 
 /** Shows a command as a user would type it. */

@@ -44,8 +44,10 @@ export async function buildImage(dir: string): Promise<LabImage> {
 /** Why containers cannot be run on this machine, or undefined when they can be. */
 export async function whyNoContainers(): Promise<string | undefined> {
   if (process.getuid?.() !== 0) return 'not root'
-  for (const program of ['busybox', 'nsenter', 'unshare', 'runc', 'tar']) {
+  for (const program of ['busybox', 'nsenter', 'unshare', 'runc', 'tar', 'dockerd', 'docker', 'containerd', 'ctr']) {
     if ((await attempt(['sh', '-c', `command -v ${program}`])).code !== 0) return `${program} is not installed`
   }
+  const mounts = await attempt(['unshare', '--mount', '--net', '--propagation', 'private', 'mount', '-t', 'tmpfs', 'none', '/run'])
+  if (mounts.code !== 0) return `no mounts and namespaces of one's own: ${mounts.stderr.trim()}`
   return undefined
 }
