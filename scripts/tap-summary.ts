@@ -4,8 +4,13 @@
  */
 import { spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
+import { startWatchdog } from './watchdog.ts'
 
 const progressMs = 10_000
+/** A line of progress is repeated so often when nothing has changed. */
+const repeatMs = 60_000
+/** The longest test may take ten minutes. */
+const quietMs = Number(process.env['HEDDLE_TEST_QUIET_MS'] ?? 12 * 60_000)
 const startedMs = performance.now()
 let passed = 0
 let failed = 0
@@ -14,14 +19,25 @@ const skipped: string[] = []
 let open: { readonly title: string; readonly lines: string[]; readonly kind: 'failure' | 'skip' | 'pass' } | undefined
 
 const ava = spawn('node_modules/.bin/ava', ['--tap', ...process.argv.slice(2)], { stdio: ['ignore', 'pipe', 'inherit'] })
-const progress = setInterval(() => say(`${passed} passed, ${failed} failed so far`), progressMs)
+const watchdog = startWatchdog({ pid: ava.pid ?? 0, quietMs, say })
+let saidLast = { text: '', atMs: performance.now() }
+const progress = setInterval(() => {
+  const text = `${passed} passed, ${failed} failed so far`
+  if (text === saidLast.text && performance.now() - saidLast.atMs < repeatMs) return
+  saidLast = { text, atMs: performance.now() }
+  say(text)
+}, progressMs)
 const ended = new Promise<number>((resolve) => ava.once('close', (code, signal) => resolve(signal === null ? (code ?? 1) : 1)))
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => ava.kill(signal))
 
-for await (const line of createInterface({ input: ava.stdout })) read(line)
+for await (const line of createInterface({ input: ava.stdout })) {
+  watchdog.heard()
+  read(line)
+}
 closeOpen()
-clearInterval(progress)
 const code = await ended
+watchdog.stop()
+clearInterval(progress)
 
 if (skipped.length > 0) process.stdout.write(`\nskipped:\n${skipped.map((line) => `  ${line}\n`).join('')}`)
 // AVA's own verdict counts too: it fails for what is no test (no file matched, a crash before the first test).
