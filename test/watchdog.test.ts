@@ -5,10 +5,10 @@ import { text } from 'node:stream/consumers'
 import test, { type ExecutionContext } from 'ava'
 import { startWatchdog } from '../scripts/watchdog.ts'
 
-function guarded(t: ExecutionContext, command: string) {
+function guarded(t: ExecutionContext, command: string, quietMs = 300) {
   const run = spawn('sh', ['-c', command], { stdio: ['ignore', 'pipe', 'inherit'] })
   const said: string[] = []
-  const watchdog = startWatchdog({ pid: run.pid ?? 0, quietMs: 300, say: (line) => said.push(line) })
+  const watchdog = startWatchdog({ pid: run.pid ?? 0, quietMs, say: (line) => said.push(line) })
   t.teardown(() => {
     watchdog.stop()
     run.kill('SIGKILL')
@@ -28,7 +28,7 @@ test('a run that hangs by itself is ended', async (t) => {
 })
 
 test('a run that is heard of is left alone', async (t) => {
-  const { run, said, watchdog } = guarded(t, 'for i in 1 2 3 4 5 6 7 8 9 10; do sleep 0.05; echo .; done')
+  const { run, said, watchdog } = guarded(t, 'for i in 1 2 3 4 5 6 7 8 9 10 11 12; do sleep 0.1; echo .; done', 1_000)
   run.stdout.on('data', () => watchdog.heard())
   t.deepEqual(await once(run, 'exit'), [0, null])
   t.deepEqual(said, [])
