@@ -2,7 +2,7 @@
 import { chmodSync, lstatSync, mkdirSync, rmSync } from 'node:fs'
 import { connect, type Server } from 'node:net'
 import { dirname } from 'node:path'
-import { type Call, HeddleError, raceCall, rootContext, type TraceHeaders, withCall, withService, withSpan } from '@heddle/core'
+import { type Call, type Clock, HeddleError, raceCall, rootContext, type TraceHeaders, withCall, withService, withSpan } from '@heddle/core'
 import type { Attributes } from '@opentelemetry/api'
 import type { FlowParts } from './flows/parts.ts'
 
@@ -30,6 +30,32 @@ export function pluginCall<T>(parts: Pick<FlowParts, 'cluster' | 'clock' | 'trac
       return raceCall(body(inner), inner)
     }),
   )
+}
+
+/** How long a door that stops lets its calls run. Normal ones are through by then; what is left of the grace is for undoing the others. */
+const drainMs = 1000
+
+/** A door's calls under way, each with the signal that ends it. */
+export class CallsUnderWay {
+  readonly #calls = new Set<AbortController>()
+
+  /** Abort it when the caller goes away, `end` it when it is answered. */
+  begin(): AbortController {
+    const call = new AbortController()
+    this.#calls.add(call)
+    return call
+  }
+
+  end(call: AbortController): void {
+    this.#calls.delete(call)
+  }
+
+  /** After a moment those still under way fail with `unavailable`; the returned function cancels. */
+  drain(clock: Clock): () => void {
+    return clock.after(drainMs, () => {
+      for (const call of this.#calls) call.abort(new HeddleError('unavailable', 'the gateway is stopping', { remedy: 'try again when it has started again' }))
+    })
+  }
 }
 
 /** Listens with mode 0600. A socket file nobody answers on was left by a crash and is replaced; a live one is an error. */

@@ -1,5 +1,5 @@
 import { readFileSync, statSync } from 'node:fs'
-import { credentials, loadPackageDefinition, Metadata, type ServiceError } from '@grpc/grpc-js'
+import { Client, credentials, loadPackageDefinition, Metadata, type ServiceError } from '@grpc/grpc-js'
 import { loadFileDescriptorSetFromBuffer } from '@grpc/proto-loader'
 import { CreateNetworkRequest, descriptorSetUrl, Failure, HeddleClient, type Network } from '@heddle/contract'
 import { HeddleError } from '@heddle/core'
@@ -148,4 +148,19 @@ test('health and reflection answer like those of any gRPC server', async (t) => 
   reflected.close()
   t.true(names.includes('heddle.v1.Heddle'), String(names))
   t.true('heddle.v1.Heddle' in loadFileDescriptorSetFromBuffer(readFileSync(descriptorSetUrl)))
+})
+
+test('a reflection request that is no message is refused, and the process lives', async (t) => {
+  const { client, gateway } = t.context
+  const raw = (bytes: Buffer) => bytes
+  const bare = new Client(`unix:${gateway.sockets.api}`, credentials.createInsecure())
+  for (const version of ['v1', 'v1alpha']) {
+    const stream = bare.makeBidiStreamRequest(`/grpc.reflection.${version}.ServerReflection/ServerReflectionInfo`, raw, raw)
+    const refused = new Promise<ServiceError>((resolve) => stream.once('error', resolve as (error: Error) => void))
+    stream.on('data', () => {})
+    stream.write(Buffer.from('ffffff', 'hex'))
+    t.like(await refused, { code: 3 })
+  }
+  bare.close()
+  t.deepEqual(await ask(client, 'listNetworks', {}), { networks: [] })
 })

@@ -1,6 +1,7 @@
 /** The public API's methods, each as calls of flows, brains and hands. */
-import type { Endpoint, Network } from '@heddle/contract'
-import { type Call, HeddleError, invalid } from '@heddle/core'
+import type { Claim, Endpoint, Network } from '@heddle/contract'
+import { allPages, type Call, HeddleError, invalid } from '@heddle/core'
+import { compareIp, parseIp } from '@heddle/net'
 import { briefly } from '../flows/briefly.ts'
 import { orUnknown } from '../flows/directory.ts'
 import { createNetwork, deleteNetwork } from '../flows/network.ts'
@@ -17,10 +18,15 @@ export function apiHandlers(parts: DiagnoseParts, traces: TraceRing): ApiHandler
   const { ipam, networks, overlay } = parts.cluster
   return {
     createNetwork: (request, call) => createNetwork(parts, { definition: request, createdBy: 'cli' }, call),
-    listNetworks: async (_request, call) => ({ networks: (await networks.listNetworks({}, call)).networks }),
+    listNetworks: async (_request, call) => ({
+      networks: await allPages(
+        (pageToken) => networks.listNetworks({ pageToken }, call),
+        (page) => page.networks,
+      ),
+    }),
     async getNetwork({ name }, call) {
       const network = await findNetwork(parts, name, call)
-      const [pools, { endpoints }] = await together([poolsOf(parts, network, call), networks.listEndpoints({ networkId: network.id }, call)])
+      const [pools, endpoints] = await together([poolsOf(parts, network, call), endpointsOf(parts, { networkId: network.id }, call)])
       return { network, pools, endpoints }
     },
     async deleteNetwork({ name }, call) {
@@ -29,16 +35,21 @@ export function apiHandlers(parts: DiagnoseParts, traces: TraceRing): ApiHandler
     },
     async listEndpoints({ network, host }, call) {
       const networkId = network === '' ? '' : (await findNetwork(parts, network, call)).id
-      return { endpoints: (await networks.listEndpoints({ networkId, host }, call)).endpoints }
+      return { endpoints: await endpointsOf(parts, { networkId, host }, call) }
     },
     async getEndpoint({ id }, call) {
       const endpoint = await findEndpoint(parts, id, call)
       const [{ claims }, differences] = await together([ipam.listClaims({ owner: endpoint.id }, call), differencesOf(parts, endpoint, call)])
       return { endpoint, claims, differences }
     },
-    listAddressPools: async (_request, call) => ({ pools: (await ipam.listPools({}, call)).pools }),
+    listAddressPools: async (_request, call) => ({
+      pools: await allPages(
+        (pageToken) => ipam.listPools({ pageToken }, call),
+        (page) => page.pools,
+      ),
+    }),
     async getAddressPool({ id }, call) {
-      const [{ pools }, { claims }] = await together([ipam.listPools({ id }, call), ipam.listClaims({ poolId: id }, call)])
+      const [{ pools }, claims] = await together([ipam.listPools({ id }, call), claimsOf(parts, id, call)])
       const [pool] = pools
       if (pool === undefined)
         throw new HeddleError('pool-unknown', `there is no pool ${JSON.stringify(id)}`, { field: 'id', remedy: 'list the pools with `heddle pool ls`' })
@@ -70,7 +81,7 @@ async function findEndpoint(parts: DiagnoseParts, id: string, call: Call): Promi
   if (id === '') throw invalid('id', 'no endpoint was named', 'give its id or the beginning of it')
   const [exact] = (await networks.listEndpoints({ id }, call)).endpoints
   if (exact !== undefined) return exact
-  const matching = (await networks.listEndpoints({}, call)).endpoints.filter((endpoint) => endpoint.id.startsWith(id))
+  const matching = (await endpointsOf(parts, {}, call)).filter((endpoint) => endpoint.id.startsWith(id))
   if (matching.length > 1) throw invalid('id', `${matching.length} endpoints begin with ${JSON.stringify(id)}`, 'give more of the id')
   const [only] = matching
   if (only === undefined)
@@ -79,6 +90,25 @@ async function findEndpoint(parts: DiagnoseParts, id: string, call: Call): Promi
       remedy: 'list the endpoints with `heddle endpoint ls`',
     })
   return only
+}
+
+function endpointsOf(parts: DiagnoseParts, filter: { readonly networkId?: string; readonly host?: string }, call: Call): Promise<Endpoint[]> {
+  return allPages(
+    (pageToken) => parts.cluster.networks.listEndpoints({ ...filter, pageToken }, call),
+    (page) => page.endpoints,
+  )
+}
+
+/** In the order of their addresses. */
+async function claimsOf(parts: DiagnoseParts, poolId: string, call: Call): Promise<Claim[]> {
+  const claims = await allPages(
+    (pageToken) => parts.cluster.ipam.listClaims({ poolId, pageToken }, call),
+    (page) => page.claims,
+  )
+  return claims
+    .map((claim) => ({ claim, ip: parseIp(claim.address) }))
+    .sort((a, b) => compareIp(a.ip, b.ip))
+    .map(({ claim }) => claim)
 }
 
 async function poolsOf(parts: DiagnoseParts, network: Network, call: Call) {

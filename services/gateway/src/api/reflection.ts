@@ -4,7 +4,7 @@
  */
 import { EventEmitter } from 'node:events'
 import { readFileSync } from 'node:fs'
-import type { Server, ServerDuplexStream, ServiceDefinition, UntypedServiceImplementation } from '@grpc/grpc-js'
+import { type Server, type ServerDuplexStream, type ServiceDefinition, status, type UntypedServiceImplementation } from '@grpc/grpc-js'
 import { descriptorSetUrl } from '@heddle/contract'
 
 const method = 'ServerReflectionInfo'
@@ -57,6 +57,16 @@ function relay(all: Loaded, path: string, raw: RawStream): void {
   if (info === undefined || handler === undefined) throw new TypeError(`the reflection library has no ${path}`)
   const decoded = Object.assign(new EventEmitter(), { write: (message: unknown) => raw.write(info.responseSerialize(message)), end: () => raw.end() })
   handler(decoded)
-  raw.on('data', (bytes: Buffer) => decoded.emit('data', info.requestDeserialize(bytes)))
+  raw.on('data', (bytes: Buffer) => {
+    let message: unknown
+    try {
+      message = info.requestDeserialize(bytes)
+    } catch (error) {
+      // What a listener throws would end the process.
+      raw.emit('error', { code: status.INVALID_ARGUMENT, details: `the request cannot be decoded: ${(error as Error).message}` })
+      return
+    }
+    decoded.emit('data', message)
+  })
   raw.on('end', () => decoded.emit('end'))
 }

@@ -1,7 +1,7 @@
 /** Hears the launcher on `cni.sock`: one request a connection. A caller that hangs up cancels its call, which undoes itself. */
 import { createServer, type Server, type Socket } from 'node:net'
 import { HeddleError } from '@heddle/core'
-import { listenUnix, pluginCall } from '../door.ts'
+import { CallsUnderWay, listenUnix, pluginCall } from '../door.ts'
 import type { FlowParts } from '../flows/parts.ts'
 import { type CniConfig, parseConfig, versionIn } from './config.ts'
 import { type CniEnvironment, parseEnvironment } from './environment.ts'
@@ -23,6 +23,7 @@ export class CniServer {
   readonly #options: CniServerOptions
   readonly #server: Server
   readonly #open = new Set<Socket>()
+  readonly #calls = new CallsUnderWay()
 
   constructor(parts: FlowParts, options: CniServerOptions) {
     this.#parts = parts
@@ -34,28 +35,32 @@ export class CniServer {
     await listenUnix(this.#server, this.#options.path)
   }
 
-  /** Hears nobody new, and waits until those under way are answered or the signal aborts. */
+  /** Hears nobody new, and waits until those under way are answered, the slow ones with a failure, or the signal aborts. */
   async stop(signal: AbortSignal): Promise<void> {
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()))
+    const stopDraining = this.#calls.drain(this.#parts.clock)
     const cut = () => {
       for (const socket of this.#open) socket.destroy()
     }
     if (signal.aborted) cut()
     signal.addEventListener('abort', cut, { once: true })
     await closed
+    stopDraining()
     signal.removeEventListener('abort', cut)
   }
 
   #serve(socket: Socket): void {
     const reader = new FrameReader()
-    const gone = new AbortController()
+    const gone = this.#calls.begin()
     let asked = false
     this.#open.add(socket)
     // A launcher sends everything at once; whoever does not is no launcher.
     socket.setTimeout(idleTimeoutMs, () => !asked && socket.destroy())
+    gone.signal.addEventListener('abort', () => !asked && socket.destroy(), { once: true })
     socket.on('error', () => {})
     socket.once('close', () => {
       this.#open.delete(socket)
+      this.#calls.end(gone)
       gone.abort(new HeddleError('cancelled', 'the CNI runtime ended its call'))
     })
     socket.on('data', (chunk: Buffer) => {

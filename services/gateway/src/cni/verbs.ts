@@ -1,6 +1,6 @@
 /** The CNI commands, each as a call of a flow. */
 import type { Network } from '@heddle/contract'
-import { type Call, HeddleError, hashId } from '@heddle/core'
+import { allPages, type Call, HeddleError, hashId } from '@heddle/core'
 import { type Attached, attach, findEndpoint, withDefaults } from '../flows/attach.ts'
 import { differencesTo, differs } from '../flows/definition.ts'
 import { detach } from '../flows/detach.ts'
@@ -88,7 +88,10 @@ export async function gc(parts: FlowParts, config: CniConfig, call: Call): Promi
   const answer = await orUnknown(parts.cluster.networks.getNetwork({ name: config.name }, call))
   if (answer?.network === undefined) return
   const networkId = answer.network.id
-  const { endpoints } = await parts.cluster.networks.listEndpoints({ networkId, host: parts.cluster.host }, call)
+  const endpoints = await allPages(
+    (pageToken) => parts.cluster.networks.listEndpoints({ networkId, host: parts.cluster.host, pageToken }, call),
+    (page) => page.endpoints,
+  )
   const stale = endpoints.filter(({ id, runtime }) => runtime === 'cni' && !valid.has(id) && !attaching.has(id) && !parts.endpoints.attaching().has(id))
   const outcomes = await Promise.allSettled(
     stale.map(({ id, sandbox, interfaceName }) => detach(parts, { endpointId: id, networkId, sandbox, interfaceName }, call)),

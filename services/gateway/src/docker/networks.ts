@@ -1,6 +1,6 @@
 /** Docker networks as Heddle networks: made or joined by CreateNetwork, known afterwards by an alias `docker:<host>:<id>`. */
 import type { Network, Subnet } from '@heddle/contract'
-import { type Call, HeddleError, invalid } from '@heddle/core'
+import { allPages, type Call, HeddleError, invalid } from '@heddle/core'
 import { canonicalIp } from '@heddle/net'
 import { hostIpField, prefixField } from '../fields.ts'
 import { briefly } from '../flows/briefly.ts'
@@ -121,7 +121,10 @@ export class DockerNetworks {
   async #checkSpace(space: string, data: readonly IpamData[], call: Call): Promise<void> {
     const ours = data.filter((one) => one.AddressSpace === addressSpace)
     if (ours.length === 0) return
-    const { pools } = await this.#parts.cluster.ipam.listPools({ space }, call)
+    const pools = await allPages(
+      (pageToken) => this.#parts.cluster.ipam.listPools({ space, pageToken }, call),
+      (page) => page.pools,
+    )
     const stray = ours.find((one) => !pools.some(({ pool }) => pool?.prefix === prefixField(one.Pool, 'Pool')))
     if (stray !== undefined) {
       throw invalid('network', `pool ${stray.Pool} does not belong to this network`, 'give both -o network=NAME and --ipam-opt network=NAME, or neither')

@@ -6,7 +6,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { HeddleError, invalid, raceCall, withCall } from '@heddle/core'
 import type { z } from 'zod'
-import { listenUnix, pluginCall } from '../door.ts'
+import { CallsUnderWay, listenUnix, pluginCall } from '../door.ts'
 import type { FlowParts } from '../flows/parts.ts'
 import type { Route } from './route.ts'
 
@@ -29,6 +29,7 @@ export class DockerServer {
   readonly #options: DockerServerOptions
   readonly #server: Server
   readonly #answering = new Set<Promise<void>>()
+  readonly #calls = new CallsUnderWay()
 
   constructor(parts: FlowParts, options: DockerServerOptions) {
     this.#parts = parts
@@ -43,18 +44,23 @@ export class DockerServer {
     await listenUnix(this.#server, this.#options.path)
   }
 
-  /** Hears nobody new, answers what is under way unless the signal aborts first, and cuts the idle connections. */
+  /** Hears nobody new, answers what is under way (the slow with a failure) unless the signal aborts first, and cuts the idle connections. */
   async stop(signal: AbortSignal): Promise<void> {
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()))
     const aborted = new Promise<void>((resolve) => (signal.aborted ? resolve() : signal.addEventListener('abort', () => resolve(), { once: true })))
+    const stopDraining = this.#calls.drain(this.#parts.clock)
     await Promise.race([Promise.all(this.#answering), aborted])
+    stopDraining()
     this.#server.closeAllConnections()
     await closed
   }
 
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const gone = new AbortController()
-    response.once('close', () => gone.abort(new HeddleError('cancelled', 'Docker closed the connection')))
+    const gone = this.#calls.begin()
+    response.once('close', () => {
+      this.#calls.end(gone)
+      gone.abort(new HeddleError('cancelled', 'Docker closed the connection'))
+    })
     const { status, body } = await this.#reply(request, gone.signal)
     if (response.destroyed) return
     response.writeHead(status, { 'content-type': contentType })

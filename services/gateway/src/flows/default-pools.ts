@@ -4,7 +4,7 @@
  */
 import { networkInterfaces } from 'node:os'
 import type { Pool } from '@heddle/contract'
-import { type Call, HeddleError, hashId } from '@heddle/core'
+import { allPages, type Call, HeddleError, hashId } from '@heddle/core'
 import { AddressError, type Family, formatPrefix, overlaps, type Prefix, parseAddressPrefix, parsePrefix } from '@heddle/net'
 import type { Cluster } from '../cluster.ts'
 
@@ -23,7 +23,10 @@ export interface PoolWish {
 
 /** Creates the pool. Fails with pool-exhausted when every candidate overlaps something. */
 export async function createDefaultPool(cluster: Pick<Cluster, 'ipam'>, wish: PoolWish, call: Call): Promise<Pool> {
-  const { pools } = await cluster.ipam.listPools({}, call)
+  const pools = await allPages(
+    (pageToken) => cluster.ipam.listPools({ pageToken }, call),
+    (page) => page.pools,
+  )
   const taken = [...pools.flatMap(({ pool }) => (pool === undefined ? [] : [parsePrefix(pool.prefix)])), ...localPrefixes()]
   for (let collisions = 0; collisions < maxCollisions; collisions++) {
     const prefix = choosePrefix(wish.family, wish.space, taken)

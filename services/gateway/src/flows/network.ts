@@ -1,6 +1,6 @@
 /** Makes and removes networks: pools, VNI and record, in this order and back. */
 import type { CreateNetworkRequest, Network, PoolRef, Subnet } from '@heddle/contract'
-import { type Call, HeddleError, hashId, randomId, sleep, undoCall, withCall } from '@heddle/core'
+import { allPages, type Call, HeddleError, hashId, randomId, sleep, undoCall, withCall } from '@heddle/core'
 import { briefly } from './briefly.ts'
 import { createDefaultPool } from './default-pools.ts'
 import { checkDefinition, differencesTo, differs } from './definition.ts'
@@ -58,7 +58,10 @@ export async function deleteNetwork(parts: FlowParts, network: Network, call: Ca
 
 /** Deletes a pool that no network has. Claims of Docker endpoints that never came to be go with it. */
 export async function deleteOrphanPool(parts: FlowParts, poolId: string, call: Call): Promise<void> {
-  const { networks } = await parts.cluster.networks.listNetworks({}, call)
+  const networks = await allPages(
+    (pageToken) => parts.cluster.networks.listNetworks({ pageToken }, call),
+    (page) => page.networks,
+  )
   if (networks.some((network) => network.pools.some((pool) => pool.poolId === poolId))) return
   await parts.cluster.ipam.deletePool({ id: poolId, purgeProvisional: true }, call)
 }

@@ -25,13 +25,21 @@ export class FakeCluster {
   /** Names of interfaces in sandboxes that are somebody else's. */
   readonly foreign = new Set<string>()
   hostAlive = true
+  readonly #closing = Promise.withResolvers<never>()
 
   async start(): Promise<this> {
+    this.#closing.promise.catch(() => {})
     await this.bus.serve(busServices.ipam, this.#faulty('ipam', this.ipam.handlers))
     await this.bus.serve(busServices.networks, this.#faulty('networks', this.#networks))
     await this.bus.serve(busServices.overlay, this.#faulty('overlay', this.#overlay))
     await this.bus.serve(busServices.wiring, this.#faulty('wiring', this.#wiring), { host: testHost })
     return this
+  }
+
+  /** Ends what hangs first: the bus would wait for it. */
+  async close(): Promise<void> {
+    this.#closing.reject(new HeddleError('cancelled', 'the test is over'))
+    await this.bus.close()
   }
 
   /** Puts a network there as if it had always been. */
@@ -162,7 +170,7 @@ export class FakeCluster {
         const name = `${service}.${method}`
         this.calls.push(name)
         const fault = this.faults.get(name) ?? this.faults.get(service)
-        if (fault === 'hang') return new Promise(() => {})
+        if (fault === 'hang') return this.#closing.promise
         return fault === undefined ? handle(request, call) : Promise.reject(fault)
       },
     ])

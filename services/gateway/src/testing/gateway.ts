@@ -37,7 +37,7 @@ export async function startGateway(config: Readonly<Record<string, unknown>> = {
     async stop() {
       await docker.close()
       await runtime.stop(2000)
-      if (shared === undefined) await cluster.bus.close()
+      if (shared === undefined) await cluster.close()
       rmSync(dir, { recursive: true, force: true })
     },
   }
