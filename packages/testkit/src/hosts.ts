@@ -4,7 +4,7 @@
  */
 import { execFileSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { mkdirSync, readdirSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync } from 'node:fs'
 import { execa, type Result } from 'execa'
 
 export interface UnderlayOptions {
@@ -56,14 +56,11 @@ export function createUnderlay(options: UnderlayOptions): Underlay {
     const hostName = `${name}-h${index}`
     return { name: hostName, path: `${folder}/${hostName}`, address: `${subnet}.${index + 1}`, address6: ipv6 ? `${subnet6}::${(index + 1).toString(16)}` : '' }
   })
-  let removed = false
   const remove = () => {
-    if (removed) return
-    removed = true
     process.removeListener('exit', remove)
-    if (switchName === undefined) attempt(['link', 'delete', bridge])
-    else attempt(['netns', 'delete', switchName])
-    for (const host of hosts) attempt(['netns', 'delete', host.name])
+    if (switchName === undefined) unlessGone(`/sys/class/net/${bridge}`, ['link', 'delete', bridge])
+    else unlessGone(`${folder}/${switchName}`, ['netns', 'delete', switchName])
+    for (const host of hosts) unlessGone(host.path, ['netns', 'delete', host.name])
   }
   process.once('exit', remove)
   try {
@@ -101,7 +98,7 @@ function removeLeftovers(): void {
   mkdirSync(folder, { recursive: true })
   for (const name of readdirSync(folder, { withFileTypes: true }).map((entry) => entry.name)) {
     const pid = new RegExp(`^${prefix}-(\\d+)-`).exec(name)?.[1]
-    if (pid !== undefined && !alive(Number(pid))) attempt(['netns', 'delete', name])
+    if (pid !== undefined && !alive(Number(pid))) unlessGone(`${folder}/${name}`, ['netns', 'delete', name])
   }
 }
 
@@ -115,18 +112,20 @@ function alive(pid: number): boolean {
 }
 
 function ip(args: readonly string[], input = ''): void {
-  execFileSync('ip', args, { input, stdio: ['pipe', 'pipe', 'pipe'] })
+  // In a session of its own: a second Ctrl-C would end the removal half done.
+  execFileSync('setsid', ['--wait', 'ip', ...args], { input, stdio: ['pipe', 'pipe', 'pipe'] })
 }
 
 function batch(namespace: string | undefined, lines: readonly string[]): void {
   ip([...(namespace === undefined ? [] : ['-n', namespace]), '-batch', '-'], `${lines.join('\n')}\n`)
 }
 
-/** For removal: what is gone already is as good. */
-function attempt(args: readonly string[]): void {
+/** For removal: what is gone already, or goes meanwhile, is as good. */
+function unlessGone(path: string, args: readonly string[]): void {
+  if (!existsSync(path)) return
   try {
     ip(args)
-  } catch {
-    // Gone already.
+  } catch (error) {
+    if (existsSync(path)) throw error
   }
 }

@@ -3,7 +3,7 @@ import { chmodSync, copyFileSync, existsSync, mkdirSync, readdirSync, readFileSy
 import { join } from 'node:path'
 import test from 'ava'
 import { createUnderlay } from '../hosts.ts'
-import { buildImage, LabScope, startContainerd, startDockerd, startProgram, whyNoContainers, withLab } from './index.ts'
+import { buildImage, LabError, LabScope, run, startContainerd, startDockerd, startProgram, whyNoContainers, withLab } from './index.ts'
 
 test('dockerd and containerd run containers side by side in namespaces, and leave neither process nor mount behind', async (t) => {
   const reason = await whyNoContainers()
@@ -76,6 +76,53 @@ test('one thing that cannot be undone keeps nothing else from being undone', asy
   })
   await t.throwsAsync(scope.close(), { message: 'could not undo bad: stuck' })
   t.true(undone)
+})
+
+// Serial: the signal is for every laboratory of this process.
+test.serial('an interrupted laboratory that could not be undone says both, and stays interrupted', async (t) => {
+  const error = await t.throwsAsync(
+    withLab(async ({ scope }) => {
+      scope.defer('mount', () => {
+        throw new Error('busy')
+      })
+      process.kill(process.pid, 'SIGTERM')
+      await new Promise(() => {})
+    }),
+    { instanceOf: LabError, message: 'interrupted by SIGTERM\ncould not undo mount: busy' },
+  )
+  t.true(error.interrupted)
+  t.deepEqual(error.remained, ['could not undo mount: busy'])
+})
+
+test('a failure of the work is not hidden by what could not be undone', async (t) => {
+  const failure = new Error('no such network')
+  const error = await t.throwsAsync(
+    withLab(async ({ scope }) => {
+      scope.defer('mount', () => {
+        throw new Error('busy')
+      })
+      throw failure
+    }),
+    { instanceOf: LabError, message: 'no such network\ncould not undo mount: busy' },
+  )
+  t.is(error.cause, failure)
+  t.false(error.interrupted)
+  await t.throwsAsync(
+    withLab(async () => {
+      throw failure
+    }),
+    { is: failure },
+  )
+})
+
+test('a command that cleans up is out of reach of Ctrl-C', async (t) => {
+  const session = (stat: string) => stat.slice(stat.lastIndexOf(')') + 2).split(' ')[3]
+  t.not(session(await run(['cat', '/proc/self/stat'])), session(readFileSync('/proc/self/stat', 'utf8')))
+})
+
+test('a command that is cut off ends with its children, and says so', async (t) => {
+  await t.throwsAsync(run(['sh', '-c', 'echo begun; sleep 600 & wait'], { timeoutMs: 100 }), { message: /: cut off after 100 ms\nbegun/ })
+  await t.throwsAsync(run(['/no/such/program']), { message: /ENOENT/ })
 })
 
 test('a program that ends before it is ready says what it wrote', async (t) => {

@@ -12,7 +12,20 @@ export interface Lab {
   readonly signal: AbortSignal
 }
 
-/** Runs `body` and undoes everything it registered. Rejects with its failure, or with `interrupted` when a signal came. */
+/** The end of a laboratory that was interrupted, or of which something stayed. */
+export class LabError extends Error {
+  readonly interrupted: boolean
+  /** What could not be undone, each with its reason; nothing when all of it was. */
+  readonly remained: readonly string[]
+
+  constructor(failure: unknown, interrupted: boolean, remained: readonly string[]) {
+    super([...(failure === undefined ? [] : [failure instanceof Error ? failure.message : String(failure)]), ...remained].join('\n'), { cause: failure })
+    this.interrupted = interrupted
+    this.remained = remained
+  }
+}
+
+/** Runs `body` and undoes everything it registered. Rejects with its failure, and with a LabError when there is more to say. */
 export async function withLab<T>(body: (lab: Lab) => Promise<T>, onUndo: (what: string) => void = () => {}): Promise<T> {
   const scope = new LabScope()
   const dir = mkdtempSync(join(tmpdir(), 'hdlab-'))
@@ -28,15 +41,20 @@ export async function withLab<T>(body: (lab: Lab) => Promise<T>, onUndo: (what: 
   const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
   for (const signal of signals) process.on(signal, onSignal)
   const work = body({ scope, dir, signal: interrupt.signal })
-  try {
-    return await Promise.race([work, interrupted.promise])
-  } finally {
-    // What the body still does fails by itself, once what it works on is gone.
-    work.catch(() => {})
-    try {
-      await scope.close(onUndo)
-    } finally {
-      for (const signal of signals) process.off(signal, onSignal)
-    }
-  }
+  const ended = await Promise.race([work, interrupted.promise]).then(
+    (value) => ({ value, failed: false as const }),
+    (error: unknown) => ({ error, failed: true as const }),
+  )
+  // A signal that comes later changes nothing: all is being undone already.
+  const cut = ended.failed && interrupt.signal.aborted
+  // What the body still does fails by itself, once what it works on is gone.
+  work.catch(() => {})
+  const remained = await scope.close(onUndo).then(
+    () => [],
+    (error: unknown) => (error instanceof AggregateError ? error.errors : [error]).map((each) => (each instanceof Error ? each.message : String(each))),
+  )
+  for (const signal of signals) process.off(signal, onSignal)
+  if (cut || remained.length > 0) throw new LabError(ended.failed ? ended.error : undefined, cut, remained)
+  if (ended.failed) throw ended.error
+  return ended.value
 }

@@ -1,5 +1,5 @@
 /** Commands of the machine's own tools, for laboratories only: output as text, failures with what the tool said. */
-import { execFile } from 'node:child_process'
+import { spawn } from 'node:child_process'
 
 export interface RunOptions {
   /** SIGKILL after this long. Default 60 s. */
@@ -14,28 +14,48 @@ export interface RunResult {
   readonly stderr: string
 }
 
-/** Runs a command to its end whatever its exit code; rejects only when it cannot be started or is cut off. */
+/**
+ * Runs a command to its end whatever its exit code; rejects only when it cannot be started or is cut off. In a session of
+ * its own: Ctrl-C is for the laboratory, and must not end the command that cleans up.
+ */
 export function attempt(command: readonly string[], options: RunOptions = {}): Promise<RunResult> {
   const [file, ...args] = command as [string, ...string[]]
+  const { timeoutMs = 60_000, input = '' } = options
   return new Promise((resolve, reject) => {
-    const child = execFile(
-      file,
-      args,
-      { timeout: options.timeoutMs ?? 60_000, killSignal: 'SIGKILL', maxBuffer: 64 << 20, env: { ...process.env, ...options.env } },
-      (error, stdout, stderr) => {
-        if (error === null) resolve({ code: 0, stdout, stderr })
-        else if (typeof error.code === 'number') resolve({ code: error.code, stdout, stderr })
-        else
-          reject(
-            new Error(`${command.join(' ')}: ${error.killed ? `cut off after ${options.timeoutMs ?? 60_000} ms` : error.message}\n${stdout}${stderr}`, {
-              cause: error,
-            }),
-          )
-      },
-    )
-    child.stdin?.on('error', () => {})
-    child.stdin?.end(options.input ?? '')
+    const child = spawn(file, args, { detached: true, stdio: 'pipe', env: { ...process.env, ...options.env } })
+    const output = { stdout: '', stderr: '' }
+    for (const name of ['stdout', 'stderr'] as const) {
+      child[name].setEncoding('utf8').on('data', (chunk: string) => {
+        output[name] += chunk
+      })
+    }
+    const fail = (why: string, cause?: unknown) => reject(new Error(`${command.join(' ')}: ${why}\n${output.stdout}${output.stderr}`, { cause }))
+    const limit = setTimeout(() => {
+      fail(`cut off after ${timeoutMs} ms`)
+      killGroup(child.pid)
+      // What left the group may hold the output open.
+      for (const stream of [child.stdout, child.stderr]) stream.destroy()
+    }, timeoutMs)
+    child.once('error', (error) => {
+      clearTimeout(limit)
+      fail(error.message, error)
+    })
+    child.once('close', (code, signal) => {
+      clearTimeout(limit)
+      if (code === null) fail(`ended by ${signal}`)
+      else resolve({ code, ...output })
+    })
+    child.stdin.on('error', () => {})
+    child.stdin.end(input)
   })
+}
+
+function killGroup(leader: number | undefined): void {
+  try {
+    if (leader !== undefined) process.kill(-leader, 'SIGKILL')
+  } catch {
+    // It ended meanwhile.
+  }
 }
 
 /** Runs a command and answers its standard output; rejects with both outputs when its exit code is not 0. */
