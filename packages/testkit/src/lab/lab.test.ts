@@ -1,6 +1,7 @@
 /** The laboratory without Heddle: what it starts works with the engines' own networks, and nothing stays. */
 import { chmodSync, copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import test from 'ava'
 import { createUnderlay } from '../hosts.ts'
 import { buildImage, LabError, LabScope, run, startContainerd, startDockerd, startProgram, whyNoContainers, withLab } from './index.ts'
@@ -81,12 +82,12 @@ test('one thing that cannot be undone keeps nothing else from being undone', asy
 // Serial: the signal is for every laboratory of this process.
 test.serial('an interrupted laboratory that could not be undone says both, and stays interrupted', async (t) => {
   const error = await t.throwsAsync(
-    withLab(async ({ scope }) => {
+    withLab(async ({ scope, signal }) => {
       scope.defer('mount', () => {
         throw new Error('busy')
       })
       process.kill(process.pid, 'SIGTERM')
-      await new Promise(() => {})
+      await delay(60_000, undefined, { signal })
     }),
     { instanceOf: LabError, message: 'interrupted by SIGTERM\ncould not undo mount: busy' },
   )

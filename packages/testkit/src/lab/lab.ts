@@ -54,7 +54,7 @@ export async function withLab<T>(body: (lab: Lab) => Promise<T>, onUndo: (what: 
     (error: unknown) => (error instanceof AggregateError ? error.errors : [error]).map((each) => (each instanceof Error ? each.message : String(each))),
   )
   for (const signal of signals) process.off(signal, onSignal)
-  if (cut || remained.length > 0) throw new LabError(ended.failed ? ended.error : undefined, cut, remained)
+  if (cut || remained.length > 0) throw new LabError(cut ? interrupt.signal.reason : ended.failed ? ended.error : undefined, cut, remained)
   if (ended.failed) throw ended.error
   return ended.value
 }
