@@ -5,6 +5,7 @@ import { Health } from './health.ts'
 import { JobGroup } from './jobs.ts'
 import { Lifecycle, type Phase } from './lifecycle.ts'
 import { createLogger, type LogConfig } from './logger.ts'
+import { LoopDelay } from './loop-delay.ts'
 import { Metrics } from './metrics.ts'
 import { Telemetry } from './telemetry.ts'
 import type { Runtime } from './types.ts'
@@ -40,7 +41,8 @@ export function createRuntime(options: RuntimeOptions): RuntimeControl {
   const logger = createLogger({ name, host, log: options.log, ...(options.logSink === undefined ? {} : { sink: options.logSink }) })
   const jobs = new JobGroup(clock, logger)
   const lifecycle = new Lifecycle(logger, { name: 'jobs', stop: () => jobs.stop() })
-  const health = new Health(() => lifecycle.phase === 'running')
+  const loop = new LoopDelay(clock, logger)
+  const health = new Health(() => lifecycle.phase === 'running', loop)
   const metrics = new Metrics()
   const telemetry = new Telemetry({ name, host, version, logger, otlpEndpoint: options.otlp?.endpoint })
   // First to start and last to stop, so that the spans of the others' last moments are kept.
@@ -66,14 +68,15 @@ export function createRuntime(options: RuntimeOptions): RuntimeControl {
     health: () => health.report(),
     onSpans: (listener) => telemetry.onSpans(listener),
     async start() {
-      health.start()
       jobs.open()
       await lifecycle.start(defaultGraceMs)
+      // Only now: loading what is started holds the loop up, and nobody waits yet.
+      loop.start()
       jobs.start()
     },
     async stop(graceMs = defaultGraceMs) {
       await lifecycle.stop(graceMs)
-      health.stop()
+      loop.stop()
     },
   }
 }
