@@ -60,6 +60,21 @@ test('a watch whose place was compacted lists again', async (t) => {
   t.deepEqual(seen, ['w/c'])
 })
 
+test('a watch whose connection has fallen silent without a word goes on by another', async (t) => {
+  // The transport finds a dead peer after about 15 s.
+  t.timeout(120_000)
+  const { proxy, store, direct } = await setUp(t)
+  const seen: string[] = []
+  const watching = store.watch('w/', { onSnapshot: () => {}, onBatch: ({ puts }) => seen.push(...puts.map(({ key }) => key)) })
+  await watching.ready
+  await commit(direct, { write: [{ put: 'w/a', value: '1' }] })
+  await until(() => seen.length > 0)
+  proxy.silence()
+  await commit(direct, { write: [{ put: 'w/b', value: '1' }] })
+  while (seen.length < 2) await pause(50)
+  t.deepEqual(seen, ['w/a', 'w/b'])
+})
+
 test('an idle watch moves on with what etcd says about its progress', async (t) => {
   const { store, direct } = await setUp(t)
   const watching = store.watch('w/', { onSnapshot: () => {}, onBatch: () => {} })

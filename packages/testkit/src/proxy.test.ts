@@ -78,6 +78,22 @@ test('a black hole accepts and swallows both ways', async (t) => {
   await client.closed
 })
 
+test('open connections can fall silent while new ones pass', async (t) => {
+  const { proxy, received, dial } = await setUp(t)
+  const old = await dial()
+  old.socket.write('before')
+  await until(() => old.replies.length > 0)
+  proxy.silence()
+  old.socket.write('after')
+  const fresh = await dial()
+  fresh.socket.write('new')
+  await until(() => fresh.replies.length > 0)
+  t.deepEqual(fresh.replies, ['new'])
+  t.deepEqual(received, ['before', 'new'])
+  t.deepEqual(old.replies, ['before'])
+  t.false(old.socket.destroyed)
+})
+
 test('a reply can be the last one that gets through', async (t) => {
   const { dial } = await setUp(t, () => 'cut-after')
   const client = await dial()

@@ -26,6 +26,8 @@ export interface FaultProxy {
   refuse(): void
   /** From now on everything is accepted and swallowed, both ways. */
   blackHole(): void
+  /** The connections open now are swallowed, both ways, for good; new ones are treated as before. */
+  silence(): void
   /** From now on requests get through and replies do not. */
   swallowReplies(): void
   /** From now on each piece takes so much longer each way; 0 ends it. */
@@ -40,6 +42,8 @@ interface Link {
   readonly server: Socket
   /** Bytes were lost on it. */
   lossy: boolean
+  /** Nothing passes any more, whatever new connections do. */
+  silent: boolean
 }
 
 export async function startFaultProxy(options: FaultProxyOptions): Promise<FaultProxy> {
@@ -66,13 +70,13 @@ export async function startFaultProxy(options: FaultProxyOptions): Promise<Fault
   const listener = createServer((client) => {
     if (mode === 'refuse') return void client.resetAndDestroy()
     const server = connect(Number(target.port), target.hostname.replace(/^\[|\]$/g, ''))
-    const link: Link = { client, server, lossy: false }
+    const link: Link = { client, server, lossy: false, silent: false }
     links.add(link)
     client.setNoDelay(true)
     server.setNoDelay(true)
-    client.on('data', (chunk: Buffer) => (mode === 'black-hole' ? lose(link) : relay(server, chunk)))
+    client.on('data', (chunk: Buffer) => (mode === 'black-hole' || link.silent ? lose(link) : relay(server, chunk)))
     server.on('data', (chunk: Buffer) => {
-      if (mode !== 'pass') return lose(link)
+      if (mode !== 'pass' || link.silent) return lose(link)
       const fate = options.onReply?.(chunk) ?? 'pass'
       if (fate === 'swallow') return lose(link)
       if (fate === 'pass') return relay(client, chunk)
@@ -85,7 +89,7 @@ export async function startFaultProxy(options: FaultProxyOptions): Promise<Fault
       socket.on('error', () => {})
       socket.on('close', () => {
         // A silent network does not tell one end that the other is gone.
-        if (mode !== 'pass' && socket === server) return lose(link)
+        if ((mode !== 'pass' || link.silent) && socket === server) return lose(link)
         links.delete(link)
         other.destroy()
       })
@@ -115,6 +119,9 @@ export async function startFaultProxy(options: FaultProxyOptions): Promise<Fault
     },
     blackHole() {
       mode = 'black-hole'
+    },
+    silence() {
+      for (const link of links) link.silent = true
     },
     swallowReplies() {
       mode = 'swallow-replies'
