@@ -4,6 +4,7 @@ import { RTM_NEWLINK, RTMGRP_LINK } from './rtnl/constants.ts'
 import { readLink } from './rtnl/link-parse.ts'
 import { shown, withScratch } from './testing/namespaces.ts'
 import type { Namespace, Step } from './types.ts'
+import { startWrite, type Write } from './worker/aio.ts'
 import { Namespaces } from './worker/namespaces.ts'
 import { Poller } from './worker/poller.ts'
 import { Removals } from './worker/removals.ts'
@@ -105,4 +106,29 @@ test('the notification answers while the request is still in its barrier, and fi
     t.is(groups.size, 1)
     monitor.close()
     netns.close()
+  }))
+
+test('a request that could not be written, or is not answered, fails its removals and keeps no later one waiting', (t) =>
+  withScratch(kernel, async ({ call, namespace }) => {
+    const ns = await namespace()
+    await kernel.run(veths(ns, 3), call)
+    const ENOBUFS = 105
+    const writes: Write[] = [{ errno: ENOBUFS }, { errno: undefined }]
+    const poller = new Poller()
+    const removals = new Removals(new Namespaces(undefined, []), poller, (fd, bytes) => writes.shift() ?? startWrite(fd, bytes))
+    const answers: unknown[] = []
+    const overdue = () => performance.timeOrigin + performance.now() + 60_000 * (answers.length + 1)
+    for (const [name, failure] of [
+      ['v0', { errno: 'ENOBUFS' }],
+      ['v1', { name: 'Unavailable' }],
+    ] as const) {
+      removals.add(ns, name, (answer) => answers.push(answer))
+      removals.start()
+      removals.endOverdue(overdue())
+      t.like(answers.at(-1), failure)
+    }
+    removals.add(ns, 'v2', (answer) => answers.push(answer))
+    removals.start()
+    while (answers.length < 3) poller.wait(1000)
+    t.true(answers[2])
   }))

@@ -28,6 +28,21 @@ test('a thread that dies fails its calls with a typed error, and a new one answe
   t.true(openSockets() <= before + 2, 'descriptors of the dead thread are closed')
 })
 
+test('a thread that dies again and again is started again after a pause', async (t) => {
+  const restarts: Error[] = []
+  const thread = new NetlinkThread({ own: undefined, residents: [], workerUrl: workerUrl(), onNotice() {}, onRestart: (reason) => restarts.push(reason) })
+  t.teardown(() => thread.close())
+  for (let death = 0; death < 2; death++) {
+    await thread.send({ kind: 'links', ns: 'own' }, never)
+    await thread.worker?.terminate()
+  }
+  t.is(thread.worker, undefined)
+  t.like(await t.throwsAsync(thread.send({ kind: 'links', ns: 'own' }, never)), { code: 'unavailable', retryable: true })
+  while (thread.worker === undefined) await new Promise((resolve) => setTimeout(resolve, 20))
+  t.true('value' in (await thread.send({ kind: 'links', ns: 'own' }, never)))
+  t.is(restarts.length, 2)
+})
+
 test('a thread that cannot start fails each call, without a storm of new threads', async (t) => {
   let restarts = 0
   const thread = new NetlinkThread({

@@ -8,6 +8,10 @@ import type { Command, Notice, Reply, Request, WatchNotice, WorkerSettings } fro
 const descriptorSlots = 255
 const oneEvent = new Uint8Array(new BigUint64Array([1n]).buffer)
 const closeGraceMs = 2000
+/** A thread that lives as long as this counts as well; one that does not, twice in a row, is started again after a pause. */
+const settledMs = 10_000
+const firstPauseMs = 100
+const maxPauseMs = 5000
 
 export interface ThreadOptions {
   readonly own: string | undefined
@@ -29,6 +33,9 @@ export class NetlinkThread {
   readonly #onExit = () => this.#stopNow()
   /** Undefined after a thread died before it was ready: the next request tries again. */
   #running: Running | undefined
+  /** Threads that died young since one that did not. */
+  #deaths = 0
+  #pause: NodeJS.Timeout | undefined
   #nextId = 1
   #closed = false
 
@@ -46,6 +53,11 @@ export class NetlinkThread {
 
   send(request: Request, expiresAtMs: number): Promise<Reply> {
     if (this.#closed) return Promise.reject(new HeddleError('unavailable', 'the kernel connection is closed'))
+    if (this.#pause !== undefined) {
+      return Promise.reject(
+        new HeddleError('unavailable', 'the netlink thread has ended several times and is started again in a moment', { remedy: 'try again' }),
+      )
+    }
     const id = this.#nextId++
     this.#running ??= this.#start()
     const running = this.#running
@@ -60,6 +72,7 @@ export class NetlinkThread {
   async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true
+    clearTimeout(this.#pause)
     process.removeListener('exit', this.#onExit)
     const running = this.#running
     if (running === undefined) return
@@ -105,13 +118,22 @@ export class NetlinkThread {
     running.closeDescriptors()
     const failed = [...this.#pending.values()]
     this.#pending.clear()
-    this.#running = wasReady && !this.#closed ? this.#start() : undefined
+    this.#running = undefined
     const error = new HeddleError('unavailable', `the netlink thread ended: ${reason.message}`, {
-      remedy: 'try again: a new one has been started; what was under way may or may not be done',
+      remedy: 'try again: a new one is started; what was under way may or may not be done',
       cause: reason,
     })
     for (const pending of failed) pending.reject(error)
-    if (this.#running !== undefined) this.#options.onRestart(reason)
+    if (!wasReady || this.#closed) return
+    this.#deaths = performance.now() - running.startedMs < settledMs ? this.#deaths + 1 : 0
+    if (this.#deaths < 2) this.#restart(reason)
+    else this.#pause = setTimeout(() => this.#restart(reason), Math.min(maxPauseMs, firstPauseMs * 2 ** (this.#deaths - 2))).unref()
+  }
+
+  #restart(reason: Error): void {
+    this.#pause = undefined
+    this.#running = this.#start()
+    this.#options.onRestart(reason)
   }
 }
 
@@ -119,6 +141,7 @@ export class NetlinkThread {
 class Running {
   readonly worker: Worker
   readonly settings: WorkerSettings
+  readonly startedMs = performance.now()
   #eventFd = -1
 
   constructor(options: ThreadOptions) {

@@ -16,15 +16,23 @@ const aioWrite = bindOptional('int aio_write(void *)')
 const aioError = bindOptional('int aio_error(void *)')
 const memcpy = library.func('void *memcpy(void *, const void *, unsigned long)')
 
-/** Memory of started writes. Invariant: never freed before the helper thread is done with it, not even when this thread dies. */
-const flying = new Set<unknown>()
+export interface Write {
+  /** As `lookAfterWrites` found it: undefined while under way, then 0 or what went wrong. */
+  errno: number | undefined
+}
 
-/** Begins writing `bytes` to `fd`. At most one write a descriptor: glibc does those of one descriptor in turn. */
-export function startWrite(fd: number, bytes: Uint8Array): void {
-  reap()
+/** Started writes by their memory. Invariant: never freed before the helper thread is done with it, not even when this thread dies. */
+const flying = new Map<unknown, Write>()
+
+/**
+ * Begins writing `bytes` to `fd`, which must stay open until the write has ended. At most one write a descriptor: glibc does
+ * those of one descriptor in turn.
+ */
+export function startWrite(fd: number, bytes: Uint8Array): Write {
+  lookAfterWrites()
   if (aioWrite === undefined || aioError === undefined) {
     libc.send(fd, bytes)
-    return
+    return { errno: 0 }
   }
   const memory = koffi.alloc('uint8_t', blockBytes + bytes.length)
   const contents = new Uint8Array(blockBytes + bytes.length)
@@ -34,16 +42,22 @@ export function startWrite(fd: number, bytes: Uint8Array): void {
   libc.native.setInt32(contents, 44, SIGEV_NONE)
   contents.set(bytes, blockBytes)
   memcpy(memory, contents, contents.length)
-  if (aioWrite(memory) === 0) flying.add(memory)
-  else {
-    koffi.free(memory)
-    libc.send(fd, bytes)
+  if (aioWrite(memory) === 0) {
+    const write: Write = { errno: undefined }
+    flying.set(memory, write)
+    return write
   }
+  koffi.free(memory)
+  libc.send(fd, bytes)
+  return { errno: 0 }
 }
 
-function reap(): void {
-  for (const memory of flying) {
-    if (aioError?.(memory) === EINPROGRESS) continue
+/** Notes which writes have ended, and how. */
+export function lookAfterWrites(): void {
+  for (const [memory, write] of flying) {
+    const errno = aioError?.(memory) ?? 0
+    if (errno === EINPROGRESS) continue
+    write.errno = errno
     flying.delete(memory)
     koffi.free(memory)
   }

@@ -40,8 +40,10 @@ port.postMessage({ eventFd } satisfies Notice)
 while (settings.control[0] === 0 && !(quitting && !removals.busy && dumps.length === 0)) {
   poller.wait(dumps.length > 0 ? 0 : maxSleepMs)
   for (let received = receiveMessageOnPort(port); received !== undefined; received = receiveMessageOnPort(port)) begin(received.message as Command)
+  const now = nowMs()
+  removals.endOverdue(now)
   removals.start()
-  rulesets.endExpired(nowMs())
+  rulesets.endExpired(now)
   continueDump()
 }
 

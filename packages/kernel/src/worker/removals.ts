@@ -11,24 +11,35 @@ import { deleteGroup, deleteLink, setLink } from '../rtnl/link-build.ts'
 import { readLinkNotice } from '../rtnl/link-parse.ts'
 import { MessageWriter } from '../rtnl/wire.ts'
 import type { Namespace } from '../types.ts'
-import { startWrite } from './aio.ts'
-import { errnoName, Refused } from './failures.ts'
+import { lookAfterWrites, startWrite, type Write } from './aio.ts'
+import { errnoName, Refused, SystemCallFailure, Unavailable } from './failures.ts'
 import type { Namespaces, Netns } from './namespaces.ts'
 import type { NetlinkSocket } from './netlink-socket.ts'
 import type { Poller } from './poller.ts'
+import { nowMs } from './time.ts'
 
 /** Rounds of one namespace in their barrier at once. glibc has 20 helper threads; more rounds would wait for one. */
 const maxRounds = 16
 const maxLinksPerRound = 256
 /** Link groups used only between the two requests of a round; far from those people number by hand. */
 const firstGroup = 0x68640000
+const checkIntervalMs = 1000
+const answerTimeoutMs = 10_000
 
 interface Removal {
   readonly index: number
   /** Not again in a group after a group was refused. */
-  alone: boolean
+  readonly alone: boolean
   /** Undefined once answered. */
   answer: ((result: boolean | Error) => void) | undefined
+}
+
+/** One request on a socket of its own. */
+interface Round {
+  readonly socket: NetlinkSocket
+  readonly removals: readonly Removal[]
+  readonly startedMs: number
+  write: Write
 }
 
 interface Site {
@@ -36,7 +47,7 @@ interface Site {
   readonly monitor: NetlinkSocket
   waiting: Removal[]
   readonly flying: Set<Removal>
-  rounds: number
+  readonly rounds: Set<Round>
 }
 
 export class Removals {
@@ -44,11 +55,14 @@ export class Removals {
   readonly #poller: Poller
   readonly #sites = new Map<bigint, Site>()
   readonly #writer = new MessageWriter()
+  readonly #write: typeof startWrite
   #group = 0
+  #nextCheckMs = 0
 
-  constructor(namespaces: Namespaces, poller: Poller) {
+  constructor(namespaces: Namespaces, poller: Poller, write = startWrite) {
     this.#namespaces = namespaces
     this.#poller = poller
+    this.#write = write
   }
 
   get busy(): boolean {
@@ -59,23 +73,25 @@ export class Removals {
   add(ns: Namespace, name: string, answer: (result: boolean | Error) => void): void {
     const netns = this.#namespaces.open(ns)
     const known = this.#sites.get(netns.inode)
-    if (known !== undefined) netns.close()
-    const index = (known?.netns ?? netns).route.indexOf(name)
-    if (index === 0) {
-      if (known === undefined) netns.close()
-      answer(false)
-      return
+    let site = known
+    let index: number
+    try {
+      index = (known?.netns ?? netns).route.indexOf(name)
+      if (index !== 0) site ??= this.#openSite(netns)
+    } finally {
+      // Unless the new site keeps it.
+      if (site?.netns !== netns) netns.close()
     }
-    const site = known ?? this.#openSite(netns)
-    site.waiting.push({ index, alone: false, answer })
+    if (index === 0) answer(false)
+    else site?.waiting.push({ index, alone: false, answer })
   }
 
   /** Begins the rounds that may begin. Called once for everything that arrived together. */
   start(): void {
     for (const [inode, site] of this.#sites) {
       // A round that has not been notified yet holds the RTNL lock or waits for it: another could only wait behind it.
-      if (site.waiting.length > 0 && site.rounds < maxRounds && !unanswered(site)) this.#startRound(site)
-      if (site.waiting.length === 0 && site.rounds === 0) {
+      if (site.waiting.length > 0 && site.rounds.size < maxRounds && !unanswered(site)) this.#startRound(site)
+      if (site.waiting.length === 0 && site.rounds.size === 0) {
         this.#poller.remove(site.monitor.fd)
         site.monitor.close()
         site.netns.close()
@@ -84,9 +100,30 @@ export class Removals {
     }
   }
 
+  /**
+   * A write that failed is never acknowledged, and whatever else keeps an answer away must not keep later removals waiting.
+   * Looks once a second.
+   */
+  endOverdue(now: number): void {
+    if (this.#sites.size === 0 || now < this.#nextCheckMs) return
+    this.#nextCheckMs = now + checkIntervalMs
+    lookAfterWrites()
+    for (const site of this.#sites.values()) {
+      for (const round of site.rounds) {
+        const { errno } = round.write
+        if (errno !== undefined && errno !== 0) this.#end(site, round, new SystemCallFailure('write', errno))
+        else if (now - round.startedMs > answerTimeoutMs) {
+          const failure = new Unavailable(`the kernel did not answer within ${answerTimeoutMs} ms`)
+          for (const removal of round.removals) finish(site, removal, failure)
+          if (errno === 0) this.#end(site, round, failure)
+        }
+      }
+    }
+  }
+
   #openSite(netns: Netns): Site {
     // Invariant: subscribed before the request is sent.
-    const site: Site = { netns, monitor: netns.open(NETLINK_ROUTE, RTMGRP_LINK), waiting: [], flying: new Set(), rounds: 0 }
+    const site: Site = { netns, monitor: netns.open(NETLINK_ROUTE, RTMGRP_LINK), waiting: [], flying: new Set(), rounds: new Set() }
     this.#sites.set(netns.inode, site)
     this.#poller.add(site.monitor.fd, () => this.#onNotices(site))
     return site
@@ -103,9 +140,7 @@ export class Removals {
       // Notifications were lost: the request's own end answers.
     }
     for (const removal of site.flying) {
-      if (!gone.has(removal.index)) continue
-      settle(removal, true)
-      site.flying.delete(removal)
+      if (gone.has(removal.index)) finish(site, removal, true)
     }
   }
 
@@ -129,35 +164,49 @@ export class Removals {
       deleteGroup(this.#writer, removals.length + 1, group)
     }
     for (const removal of removals) site.flying.add(removal)
-    site.rounds++
-    this.#poller.add(socket.fd, () => this.#onAnswers(site, socket, removals))
-    startWrite(socket.fd, this.#writer.bytes)
+    const round: Round = { socket, removals, startedMs: nowMs(), write: { errno: undefined } }
+    site.rounds.add(round)
+    this.#poller.add(socket.fd, () => this.#onAnswers(site, round))
+    try {
+      round.write = this.#write(socket.fd, this.#writer.bytes)
+    } catch (error) {
+      this.#end(site, round, error as Error)
+    }
   }
 
-  #onAnswers(site: Site, socket: NetlinkSocket, removals: readonly Removal[]): void {
+  #onAnswers(site: Site, round: Round): void {
+    const { socket, removals } = round
     const last = removals.length === 1 ? 1 : removals.length + 1
     let end: Refused | 'done' | undefined
-    socket.readAvailable((reader, message) => {
-      if (message.type !== NLMSG_ERROR) return
-      const ack = readAck(reader, message)
-      const failure = ack.errno === 0 ? undefined : new Refused(errnoName(ack.errno), ack.text)
-      const removal = removals[message.sequence - 1]
-      if (message.sequence === last) end = failure ?? 'done'
-      if (removal !== undefined && failure !== undefined) settle(removal, failure.errno === 'ENODEV' ? false : failure)
-    })
+    try {
+      socket.readAvailable((reader, message) => {
+        if (message.type !== NLMSG_ERROR) return
+        const ack = readAck(reader, message)
+        const failure = ack.errno === 0 ? undefined : new Refused(errnoName(ack.errno), ack.text)
+        const removal = removals[message.sequence - 1]
+        if (message.sequence === last) end = failure ?? 'done'
+        if (removal !== undefined && failure !== undefined) settle(removal, failure.errno === 'ENODEV' ? false : failure)
+      })
+    } catch {
+      // Answers were lost: the notifications remain, and the watch over overdue rounds.
+    }
     if (end === undefined) return
-    this.#poller.remove(socket.fd)
-    socket.close()
-    site.rounds--
-    for (const removal of removals) {
-      site.flying.delete(removal)
-      if (end === 'done' || end.errno === 'ENODEV') settle(removal, true)
-      else if (removal.answer !== undefined) {
+    if (end !== 'done' && end.errno !== 'ENODEV') {
+      for (const removal of removals) {
+        if (removal.answer === undefined) continue
         // One member that cannot be deleted refuses the whole group (rtnl_group_dellink).
-        removal.alone = true
-        site.waiting.push(removal)
+        site.waiting.push({ index: removal.index, alone: true, answer: removal.answer })
+        removal.answer = undefined
       }
     }
+    this.#end(site, round, true)
+  }
+
+  #end(site: Site, round: Round, result: true | Error): void {
+    this.#poller.remove(round.socket.fd)
+    round.socket.close()
+    site.rounds.delete(round)
+    for (const removal of round.removals) finish(site, removal, result)
   }
 }
 
@@ -169,4 +218,9 @@ function unanswered(site: Site): boolean {
 function settle(removal: Removal, result: boolean | Error): void {
   removal.answer?.(result)
   removal.answer = undefined
+}
+
+function finish(site: Site, removal: Removal, result: boolean | Error): void {
+  site.flying.delete(removal)
+  settle(removal, result)
 }

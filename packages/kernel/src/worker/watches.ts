@@ -22,7 +22,13 @@ export class Watches {
 
   add(watch: number, ns: Namespace): void {
     const netns = this.#namespaces.open(ns)
-    const socket = netns.open(NETLINK_ROUTE, RTMGRP_LINK)
+    let socket: NetlinkSocket
+    try {
+      socket = netns.open(NETLINK_ROUTE, RTMGRP_LINK)
+    } catch (error) {
+      netns.close()
+      throw error
+    }
     this.#open.set(watch, { netns, socket })
     this.#poller.add(socket.fd, () => this.#read(watch, socket))
   }
