@@ -1,8 +1,12 @@
+import { execFile } from 'node:child_process'
 import { existsSync, statSync } from 'node:fs'
+import { promisify } from 'node:util'
 import test from 'ava'
 import { openKernel } from './open.ts'
 import { newName, sh, shown, withScratch } from './testing/namespaces.ts'
 import type { Step } from './types.ts'
+import { Namespaces } from './worker/namespaces.ts'
+import { ProgramFailure, runProgram } from './worker/program.ts'
 
 const resident = `/run/netns/${newName()}`
 const kernel = openKernel({ residents: [resident] })
@@ -60,37 +64,69 @@ test('a resident namespace that was replaced behind our back is noticed, and liv
     t.pass()
   }))
 
-test('programs whose sandbox is being removed succeed or say netns-gone, and nothing of them stays', (t) =>
+test('a program whose sandbox is removed between two of its steps says netns-gone or is done whole, and nothing of it stays', (t) =>
   withScratch(kernel, async ({ call, namespace }) => {
     const fabric = await namespace()
-    const codes = new Map<string, number>()
-    for (let round = 0; round < 20; round++) {
+    const namespaces = new Namespaces(undefined, [])
+    const outcomes: string[] = []
+    for (let removeBefore = 1; outcomes.at(-1) !== 'not removed'; removeBefore++) {
       const sandbox = await namespace()
-      const programs = Array.from({ length: 10 }, (_, number) =>
-        kernel
-          .run(
-            [
-              { op: 'veth.add', ns: fabric, name: `v${number}`, peer: { ns: sandbox, name: `e${number}`, up: true } },
-              { op: 'address.replace', ns: sandbox, name: `e${number}`, address: '10.0.0.1/24' },
-            ],
-            call,
-          )
-          .then(
-            () => 'done',
-            (error: { code: string }) => error.code,
+      const steps: Step[] = [
+        { op: 'bridge.add', ns: fabric, name: 'br0' },
+        { op: 'veth.add', ns: fabric, name: 'v0', master: 'br0', up: true, peer: { ns: sandbox, name: 'eth0', up: true } },
+        { op: 'bridge.port', ns: fabric, name: 'v0', learning: false },
+        { op: 'address.replace', ns: sandbox, name: 'eth0', address: '10.0.0.1/24' },
+        { op: 'route.replace', ns: sandbox, name: 'eth0', destination: '0.0.0.0/0', gateway: '10.0.0.254' },
+      ]
+      let opened = 0
+      const interrupted: Pick<Namespaces, 'use'> = {
+        use: (body) =>
+          namespaces.use((open) =>
+            body((ns) => {
+              if (++opened === removeBefore) sh('ip', 'netns', 'delete', sandbox.name)
+              return open(ns)
+            }),
           ),
-      )
-      const removal = kernel.deleteNamespace(sandbox.path, call)
-      const late = kernel.addresses(sandbox, call).then(
+      }
+      let outcome = 'done'
+      try {
+        t.is(runProgram(interrupted, steps).length, steps.length)
+      } catch (error) {
+        outcome = error instanceof ProgramFailure ? error.failure.kind : String(error)
+      }
+      outcomes.push(opened < removeBefore ? 'not removed' : outcome)
+      if (opened >= removeBefore) await eventually(async () => (await kernel.link(fabric, 'v0', call)) === undefined)
+      else await kernel.removeLink(fabric, 'v0', call)
+      await kernel.removeLink(fabric, 'br0', call)
+    }
+    t.deepEqual([...new Set(outcomes)], ['netns-gone', 'done', 'not removed'])
+  }))
+
+test('programs whose sandbox another process removes meanwhile are done or say netns-gone, and nothing of them stays', (t) =>
+  withScratch(kernel, async ({ call, namespace }) => {
+    const fabric = await namespace()
+    const codes = new Set<string>()
+    const codeOf = (work: Promise<unknown>) =>
+      work.then(
         () => 'done',
         (error: { code: string }) => error.code,
       )
-      for (const code of await Promise.all([...programs, late])) codes.set(code, (codes.get(code) ?? 0) + 1)
-      await removal
+    for (let round = 0; round < 5; round++) {
+      const sandbox = await namespace()
+      const removal = promisify(execFile)('ip', ['netns', 'delete', sandbox.name])
+      let removed = false
+      void removal.then(() => (removed = true))
+      for (let number = 0; !removed; number++) {
+        const steps: Step[] = [
+          { op: 'veth.add', ns: fabric, name: `v${number}`, peer: { ns: sandbox, name: `e${number}`, up: true } },
+          { op: 'address.replace', ns: sandbox, name: `e${number}`, address: '10.0.0.1/24' },
+        ]
+        codes.add(await codeOf(kernel.run(steps, call)))
+      }
+      codes.add(await codeOf(kernel.addresses(sandbox, call)))
       await eventually(async () => (await kernel.links(fabric, call)).length === 1)
     }
-    t.deepEqual([...codes.keys()].sort(), ['done', 'netns-gone'])
-    t.true((codes.get('netns-gone') ?? 0) >= 20)
+    t.deepEqual([...codes].sort(), ['done', 'netns-gone'])
   }))
 
 async function eventually(condition: () => Promise<boolean>): Promise<void> {

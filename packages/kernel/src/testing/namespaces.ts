@@ -1,6 +1,7 @@
 /** Throw-away namespaces for tests, and what iproute2 and nft say of them. */
 import { execFileSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
+import { existsSync, readdirSync } from 'node:fs'
 import { type Call, withCall } from '@heddle/core'
 import type { ExecutionContext } from 'ava'
 import type { Kernel } from '../types.ts'
@@ -19,6 +20,15 @@ function prepareFolder(): void {
   const name = newName()
   sh('ip', 'netns', 'add', name)
   sh('ip', 'netns', 'delete', name)
+  removeLeftovers()
+}
+
+/** What a test process that was killed has left behind. Others may be removing the same. */
+function removeLeftovers(): void {
+  for (const name of readdirSync('/run/netns')) {
+    const pid = /^hdk-(\d+)-/.exec(name)?.[1]
+    if (pid !== undefined && !existsSync(`/proc/${pid}`)) sh('sh', '-c', `ip netns delete ${name} 2>/dev/null || true`)
+  }
 }
 
 let prepared = false

@@ -22,7 +22,7 @@ export class ProgramFailure extends Error {
   }
 }
 
-export function runProgram(namespaces: Namespaces, steps: readonly Step[]): StepOutcome[] {
+export function runProgram(namespaces: Pick<Namespaces, 'use'>, steps: readonly Step[]): StepOutcome[] {
   const outcomes: StepOutcome[] = []
   return namespaces.use((open) => {
     while (outcomes.length < steps.length) {
