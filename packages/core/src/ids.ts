@@ -26,10 +26,10 @@ export function checkContainerId(id: string, field = 'containerId'): string {
   return id
 }
 
-/** Linux dev_valid_name (net/core/dev.c): 1 to 15 bytes, not "." or "..", no "/", ":" or white space. */
+/** Linux dev_valid_name (net/core/dev.c): 1 to 15 bytes, not "." or "..", no "/", ":" or white space. "%" would make it a template. */
 export function checkInterfaceName(name: string, field = 'interfaceName'): string {
-  if (Buffer.byteLength(name) === 0 || Buffer.byteLength(name) > 15 || name === '.' || name === '..' || /[/:\s\0]/.test(name)) {
-    throw invalid(field, `interface name ${quote(name)} is not valid`, 'use 1 to 15 bytes without "/", ":" or white space')
+  if (Buffer.byteLength(name) === 0 || Buffer.byteLength(name) > 15 || name === '.' || name === '..' || /[/:%\s\0]/.test(name)) {
+    throw invalid(field, `interface name ${quote(name)} is not valid`, 'use 1 to 15 bytes without "/", ":", "%" or white space')
   }
   return name
 }

@@ -188,6 +188,14 @@ test('a sysctl is written in the namespace and nowhere else', (t) =>
       code: 'kernel-refused',
       errno: 'ENOENT',
     })
+    // A legal interface name, if an odd one.
+    await kernel.run(
+      [
+        { op: 'bridge.add', ns, name: 'net@1' },
+        { op: 'sysctl', ns, path: 'net/ipv4/conf/net@1/arp_ignore', value: '3' },
+      ],
+      call,
+    )
     await t.notThrowsAsync(kernel.run([{ op: 'sysctl', ns, path: 'net/bridge/bridge-nf-no-such-thing', value: '0' }], call))
     for (const path of ['kernel/hostname', 'net/../kernel/hostname', '/etc/passwd']) {
       t.like(await t.throwsAsync(kernel.run([{ op: 'sysctl', ns, path, value: 'x' }], call)), { code: 'invalid-argument', field: 'path' }, path)

@@ -148,7 +148,8 @@ function masterIndex(open: Open, ns: Namespace, master: string | undefined): num
 }
 
 function writeSysctl(open: Open, ns: Namespace, path: string, value: string): void {
-  if (!/^net(\/[A-Za-z0-9_.-]+)+$/.test(path) || path.split('/').includes('..'))
+  // Any interface name may be part of it: `net@1` is one.
+  if (!/^net(\/[^/\s\0]+)+$/.test(path) || path.split('/').some((part) => part === '.' || part === '..'))
     throw new InvalidValue('path', `${JSON.stringify(path)} is no sysctl below net/`)
   try {
     open(ns).inside(() => writeFileSync(`/proc/sys/${path}`, value))
