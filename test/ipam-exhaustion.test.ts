@@ -1,8 +1,8 @@
 /** Four ipam replicas on a real NATS and etcd: a pool of exactly 10,000 addresses goes to 10,000 claims made at once. */
 
 import { type Bus, connectBus } from '@heddle/bus'
-import { busServices } from '@heddle/contract'
-import { HeddleError, withCall } from '@heddle/core'
+import { busServices, type Claim } from '@heddle/contract'
+import { allPages, HeddleError, withCall } from '@heddle/core'
 import { ipamConfig, ipamService } from '@heddle/ipam'
 import { createLogger, createRuntime } from '@heddle/runtime'
 import { connectStore } from '@heddle/store'
@@ -59,6 +59,16 @@ test('with four replicas and 10,000 concurrent claims on 10,000 addresses every 
     again.map((claim) => claim?.address),
     claims.slice(0, 100).map((claim) => claim?.address),
   )
+
+  // More than one message of NATS takes.
+  const listed = await withCall({ timeoutMs: 30_000 }, (call) =>
+    allPages(
+      (pageToken) => ipam.listClaims({ poolId: poolIds[0] ?? '', pageToken }, call),
+      (page) => page.claims,
+    ),
+  )
+  const held = (claim: Claim | undefined) => `${claim?.address} ${claim?.owner}`
+  t.deepEqual(listed.map(held).toSorted(), claims.map(held).toSorted())
 
   const freed = await withCall({ timeoutMs: 10_000 }, (call) => ipam.release({ owner: 'endpoint-77' }, call))
   t.is(freed.released, 1)

@@ -156,6 +156,17 @@ both('a list is a prefix in byte order at one revision, without its neighbours',
   t.true(listing.records.every(({ modRevision }) => modRevision <= listing.revision))
 })
 
+both('a list can be read part by part, also from a key that is gone or outside the prefix', async (t, store, p) => {
+  for (const key of ['a/1', 'a/2', 'a/3', 'a/4', 'b/1']) await commit(store, { write: [{ put: `${p}${key}`, value: key }] })
+  const part = async (after: string, limit: number) =>
+    (await within((call) => store.list(`${p}a/`, call, { after: `${p}${after}`, limit }))).records.map(({ value }) => value)
+  t.deepEqual(await part('', 2), ['a/1', 'a/2'])
+  t.deepEqual(await part('a/2', 2), ['a/3', 'a/4'])
+  t.deepEqual(await part('a/25', 1), ['a/3'])
+  t.deepEqual(await part('a/4', 2), [])
+  t.deepEqual(await part('b/1', 2), [])
+})
+
 both('deleting what is not there succeeds', async (t, store, p) => {
   t.true((await commit(store, { write: [{ delete: `${p}never` }] })).succeeded)
 })

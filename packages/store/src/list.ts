@@ -2,14 +2,14 @@
 import type { Call } from '@heddle/core'
 import { attemptMs, untilReply } from './attempts.ts'
 import { type EtcdPort, prefixEnd, reasonOf } from './port.ts'
-import type { Listing, StoredRecord } from './types.ts'
+import type { Listing, ListPart, StoredRecord } from './types.ts'
 
 const pageSize = 2_000
 
-export async function listPrefix(port: Pick<EtcdPort, 'range'>, prefix: string, call: Call): Promise<Listing> {
+export async function listPrefix(port: Pick<EtcdPort, 'range'>, prefix: string, call: Call, part: ListPart = {}): Promise<Listing> {
   for (;;) {
     try {
-      return await listOnce(port, prefix, call)
+      return await listOnce(port, prefix, part, call)
     } catch (error) {
       // The revision of the first page was compacted while later ones were read: begin again at a newer one.
       if (reasonOf(error) !== 'compacted' || call.signal.aborted) throw error
@@ -17,17 +17,23 @@ export async function listPrefix(port: Pick<EtcdPort, 'range'>, prefix: string, 
   }
 }
 
-async function listOnce(port: Pick<EtcdPort, 'range'>, prefix: string, call: Call): Promise<Listing> {
+async function listOnce(
+  port: Pick<EtcdPort, 'range'>,
+  prefix: string,
+  { after = '', limit = Number.POSITIVE_INFINITY }: ListPart,
+  call: Call,
+): Promise<Listing> {
   const rangeEnd = prefixEnd(prefix)
   const records: StoredRecord[] = []
   let revision = 0n
-  for (let key = prefix === '' ? '\0' : prefix; ; ) {
+  for (let key = after > prefix ? `${after}\0` : prefix === '' ? '\0' : prefix; ; ) {
     const from = key
-    const page = await untilReply(call, () => port.range({ key: from, rangeEnd, limit: pageSize, revision }, attemptMs(call)))
+    const size = Math.min(pageSize, limit - records.length)
+    const page = await untilReply(call, () => port.range({ key: from, rangeEnd, limit: size, revision }, attemptMs(call)))
     if (revision === 0n) revision = page.revision
     for (const record of page.records) records.push(record)
     const last = page.records.at(-1)
-    if (!page.more || last === undefined) return { revision, records }
+    if (!page.more || last === undefined || records.length === limit) return { revision, records }
     key = `${last.key}\0`
   }
 }

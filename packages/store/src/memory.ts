@@ -6,7 +6,7 @@ import { type Call, type Clock, HeddleError, systemClock } from '@heddle/core'
 import { checkTransaction, measure } from './group-commit.ts'
 import { toSeconds } from './lease.ts'
 import { etcdFailure } from './port.ts'
-import type { Committed, Compare, Lease, Listing, Store, StoredRecord, Transaction, WatchBatch, Watching, WatchListener } from './types.ts'
+import type { Committed, Compare, Lease, Listing, ListPart, Store, StoredRecord, Transaction, WatchBatch, Watching, WatchListener } from './types.ts'
 
 interface Held {
   readonly record: StoredRecord
@@ -83,9 +83,10 @@ export class MemoryStore implements Store {
     return this.#held.get(key)?.record
   }
 
-  async list(prefix: string, call: Call): Promise<Listing> {
+  async list(prefix: string, call: Call, { after = '', limit }: ListPart = {}): Promise<Listing> {
     this.#check(call)
-    return this.#listing(prefix)
+    const { revision, records } = this.#listing(prefix)
+    return { revision, records: records.filter(({ key }) => after === '' || Buffer.compare(Buffer.from(key), Buffer.from(after)) > 0).slice(0, limit) }
   }
 
   async commit(transaction: Transaction, call: Call): Promise<Committed> {

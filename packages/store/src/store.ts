@@ -7,7 +7,7 @@ import { Health } from './health.ts'
 import { holdLease, toSeconds } from './lease.ts'
 import { listPrefix } from './list.ts'
 import { type EtcdPort, type Logger, reasonOf } from './port.ts'
-import type { Committed, Lease, Listing, Store, StoredRecord, Transaction, Watching, WatchListener } from './types.ts'
+import type { Committed, Lease, Listing, ListPart, Store, StoredRecord, Transaction, Watching, WatchListener } from './types.ts'
 import { PrefixWatch } from './watch.ts'
 
 export class EtcdStore implements Store {
@@ -39,8 +39,8 @@ export class EtcdStore implements Store {
     })
   }
 
-  list(prefix: string, call: Call): Promise<Listing> {
-    return this.#within('etcd list', { 'heddle.prefix': prefix }, call, () => listPrefix(this.#port, prefix, call))
+  list(prefix: string, call: Call, part?: ListPart): Promise<Listing> {
+    return this.#within('etcd list', { 'heddle.prefix': prefix }, call, () => listPrefix(this.#port, prefix, call, part))
   }
 
   commit(transaction: Transaction, call: Call): Promise<Committed> {

@@ -39,6 +39,14 @@ export interface Listing {
   readonly records: readonly StoredRecord[]
 }
 
+/** A part of a listing. */
+export interface ListPart {
+  /** Only keys after this one. */
+  readonly after?: string
+  /** Only the first so many, at least one. */
+  readonly limit?: number
+}
+
 /** Everything of one etcd revision under the watched prefix, never split. */
 export interface WatchBatch {
   readonly revision: bigint
@@ -71,8 +79,8 @@ export interface Lease {
 
 export interface Store {
   get(key: string, call: Call): Promise<StoredRecord | undefined>
-  /** Every record of a prefix at one revision; pages inside, so the size does not matter. */
-  list(prefix: string, call: Call): Promise<Listing>
+  /** Every record of a prefix at one revision, in the order of their keys; pages inside, so the size does not matter. */
+  list(prefix: string, call: Call, part?: ListPart): Promise<Listing>
   /**
    * Commits a transaction together with whatever else is being committed (nested transactions of one request), each
    * succeeding or failing alone. Durable when it resolves. When the reply is lost it finds out by reading back: the

@@ -19,10 +19,8 @@ export function ipamHandlers(parts: AllocateParts): Handlers<typeof IpamDefiniti
       if (pool === undefined) throw invalid('pool', 'the pool is missing', 'give its space and prefix')
       return createPool(repo, pool, call)
     },
-    listPools: async ({ id, space }, call) => {
-      const filter = { id: id && checkPoolId(id, 'id'), space: space && checkNetworkName(space, 'space') }
-      return { pools: await listPools(repo, filter, call) }
-    },
+    listPools: async ({ id, space, pageToken }, call) =>
+      listPools(repo, { id: id && checkPoolId(id, 'id'), space: space && checkNetworkName(space, 'space'), pageToken }, call),
     deletePool: async ({ id, purgeProvisional }, call) => ({ existed: await deletePool(repo, checkPoolId(id, 'id'), purgeProvisional, call) }),
     reserve: async (request, call) => reserve(repo, checkReserve(request), call),
     allocate: async (request, call) => ({ allocations: withGateway(await allocate(parts, checkAllocate(request), call)) }),
@@ -38,9 +36,9 @@ export function ipamHandlers(parts: AllocateParts): Handlers<typeof IpamDefiniti
       checkHostName(host)
       return { released: await releaseProvisional(repo, ref, (claim) => claim.host === host, call) }
     },
-    listClaims: async ({ poolId, owner, host }, call) => {
+    listClaims: async ({ poolId, owner, host, pageToken }, call) => {
       const filter = { poolId: poolId && checkPoolId(poolId, 'poolId'), owner: owner && checkOpaqueId(owner, 'owner'), host: host && checkHostName(host) }
-      return { claims: await listClaims(repo, filter, call) }
+      return listClaims(repo, { ...filter, pageToken }, call)
     },
   }
 }

@@ -1,5 +1,5 @@
-// What is listed, and what a record that nobody can read does to it.
-import { withCall } from '@heddle/core'
+// What is listed, in pages that fit the bus, and what a record that nobody can read does to it.
+import { allPages, withCall } from '@heddle/core'
 import test from 'ava'
 import { allocate, call, createPool, single, startReplica } from './testing/cluster.ts'
 
@@ -18,6 +18,59 @@ test('claims are listed by pool, owner and host, each narrowing the others', asy
   t.deepEqual(await listed({ owner: 'e1', poolId: v6, host: 'h1' }), [`e1 ${v6}`])
   t.deepEqual(await listed({ owner: 'e1', host: 'h2' }), [])
   t.deepEqual(await listed({ owner: 'nobody' }), [])
+})
+
+test('more claims than fit one message of the bus are listed page by page, each once', async (t) => {
+  const ipam = await single()
+  const pool = await createPool(ipam, '10.1.0.0/16')
+  await allocate(ipam, 'first', [[pool, '10.1.0.1']])
+  const other = await createPool(ipam, '10.2.0.0/16')
+  const put = Array.from({ length: 2_500 }, (_, n) => ({
+    put: `heddle/ipam/claim/${pool}/10.1.${1 + (n >> 8)}.${n & 255}`,
+    value: JSON.stringify({ owner: `e${n}`, host: n % 2 ? 'h1' : 'h2' }),
+  }))
+  for (let from = 0; from < put.length; from += 100)
+    await withCall({ timeoutMs: 5_000 }, (within) => ipam.store.commit({ when: [], write: put.slice(from, from + 100) }, within))
+  await allocate(ipam, 'last', [other])
+  const listed = async (filter: object) => {
+    const sizes: number[] = []
+    const claims = await allPages(
+      async (pageToken) => {
+        const { claims = [], nextPageToken = '' } = await call(ipam, 'listClaims', { ...filter, pageToken })
+        sizes.push(claims.length)
+        return { claims, nextPageToken }
+      },
+      (page) => page.claims,
+    )
+    t.true(sizes.length > 1 && sizes.every((size) => size <= 1_000))
+    t.is(new Set(claims.map(({ address }) => address)).size, claims.length)
+    return claims.length
+  }
+  t.is(await listed({}), 2_502)
+  t.is(await listed({ poolId: pool }), 2_501)
+  t.is(await listed({ poolId: pool, host: 'h2' }), 1_250)
+  t.is((await call(ipam, 'listPools', { id: pool })).pools?.[0]?.claimed, 2_501n)
+})
+
+test('pools are listed page by page in the order of their ids', async (t) => {
+  const ipam = await single()
+  const excluded = Array.from({ length: 250 }, (_, n) => `10.1.1.${n}`)
+  const ids = []
+  for (let n = 0; n < 100; n++) ids.push(await createPool(ipam, '10.1.0.0/16', { space: `space-${n}`, excluded }))
+  const pages: number[] = []
+  const all = await allPages(
+    async (pageToken) => {
+      const { pools = [], nextPageToken = '' } = await call(ipam, 'listPools', { pageToken })
+      pages.push(pools.length)
+      return { pools, nextPageToken }
+    },
+    (page) => page.pools,
+  )
+  t.deepEqual(
+    all.map(({ pool }) => pool?.id),
+    ids.toSorted(),
+  )
+  t.is(pages.length, 2)
 })
 
 test('records that somebody wrote by hand keep no replica from knowing all others, and their address is given to nobody', async (t) => {

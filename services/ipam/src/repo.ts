@@ -6,7 +6,18 @@ import type { Claim } from '@heddle/contract'
 import { type Call, type Clock, raceCall, withCall } from '@heddle/core'
 import { parseIp } from '@heddle/net'
 import type { Runtime } from '@heddle/runtime'
-import { type Committed, type Decided, decide, type Known, Mirror, type Question, type Store, type StoredRecord, type Transaction } from '@heddle/store'
+import {
+  type Committed,
+  type Decided,
+  decide,
+  type Known,
+  type ListPart,
+  Mirror,
+  type Question,
+  type Store,
+  type StoredRecord,
+  type Transaction,
+} from '@heddle/store'
 import { type Held, heldIn, keysOfOwner } from './domain/held.ts'
 import { type PoolPlan, planOf } from './domain/pool.ts'
 import { type KnownClaim, newestOf, PoolState } from './domain/pool-state.ts'
@@ -104,8 +115,8 @@ export class IpamRepo {
   }
 
   /** The records below a prefix as they are now. */
-  async list(prefix: string, call: Call): Promise<readonly StoredRecord[]> {
-    return (await this.#store.list(prefix, call)).records
+  async list(prefix: string, call: Call, part?: ListPart): Promise<readonly StoredRecord[]> {
+    return (await this.#store.list(prefix, call, part)).records
   }
 
   async listClaims(poolId: string | undefined, call: Call): Promise<Claim[]> {

@@ -28,8 +28,8 @@ function fakeNetworks(): Networks {
     asked,
     unfenceable: new Set(),
     client: {
-      listEndpoints: async () => ({ endpoints: [...recorded].map((id) => ({ id })) as never }),
-      listNetworks: async () => ({ networks: [...all.keys()].map(network) }),
+      listEndpoints: async () => ({ endpoints: [...recorded].map((id) => ({ id })) as never, nextPageToken: '' }),
+      listNetworks: async () => ({ networks: [...all.keys()].map(network), nextPageToken: '' }),
       async getNetwork({ name = '' }) {
         if (!all.has(name)) throw new HeddleError('network-unknown', `there is no network ${name}`)
         return { network: network(name) }
@@ -104,7 +104,10 @@ test('a host that cannot be compared does not keep the claims of the others', as
   await allocate(ipam, 'lost-2', [id], { host: 'h2' })
   clock.nowMs = limits.graceMs
   const networks = fakeNetworks()
-  const oversized = { ...networks.client, listEndpoints: async ({ host = '' }) => (host === 'h1' ? Promise.reject(new Error('too big')) : { endpoints: [] }) }
+  const oversized = {
+    ...networks.client,
+    listEndpoints: async ({ host = '' }) => (host === 'h1' ? Promise.reject(new Error('too big')) : { endpoints: [], nextPageToken: '' }),
+  }
   await t.throwsAsync(sweepNow(ipam, { ...networks, client: oversized }), { message: 'too big' })
   t.deepEqual(
     (await claims(ipam)).map(({ owner }) => owner),
@@ -154,7 +157,7 @@ test('a pool is kept when the list of networks is behind', async (t) => {
   clock.nowMs = limits.provisionalGraceMs
   const networks = fakeNetworks()
   networks.networks.set('blue', [id])
-  const behind = { ...networks, client: { ...networks.client, listNetworks: async () => ({ networks: [] }) } }
+  const behind = { ...networks, client: { ...networks.client, listNetworks: async () => ({ networks: [], nextPageToken: '' }) } }
   t.is((await sweepNow(ipam, behind)).pools, 0)
   t.deepEqual(await pools(ipam), [id])
 })

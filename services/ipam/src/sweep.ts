@@ -5,7 +5,7 @@
  */
 import type { Client } from '@heddle/bus'
 import type { NetworksDefinition, Pool } from '@heddle/contract'
-import { type Call, HeddleError } from '@heddle/core'
+import { allPages, type Call, HeddleError } from '@heddle/core'
 import { releaseOwner, releaseProvisional } from './claims.ts'
 import { type Definition, type KnownClaim, newestOf } from './domain/pool-state.ts'
 import { deleteUnchanged } from './pools.ts'
@@ -66,7 +66,10 @@ export async function sweep(repo: IpamRepo, networks: Networks, limits: SweepLim
 }
 
 async function sweepHost(repo: IpamRepo, networks: Networks, host: string, owners: readonly Suspect[], call: Call): Promise<number> {
-  const { endpoints } = await networks.listEndpoints({ host }, call)
+  const endpoints = await allPages(
+    (pageToken) => networks.listEndpoints({ host, pageToken }, call),
+    (page) => page.endpoints,
+  )
   const recorded = new Set(endpoints.map(({ id }) => id))
   const suspects = owners.filter(({ owner }) => !recorded.has(owner))
   let freed = 0
@@ -90,7 +93,11 @@ async function sweepPools(repo: IpamRepo, networks: Networks, seenBeforeMs: numb
     if (definition !== undefined && definition.seenMs <= seenBeforeMs && claims.size === 0) old.push(definition)
   }
   if (old.length === 0) return 0
-  const used = new Set((await networks.listNetworks({}, call)).networks.flatMap(({ pools }) => pools.map(({ poolId }) => poolId)))
+  const all = await allPages(
+    (pageToken) => networks.listNetworks({ pageToken }, call),
+    (page) => page.networks,
+  )
+  const used = new Set(all.flatMap(({ pools }) => pools.map(({ poolId }) => poolId)))
   let deleted = 0
   for (const { plan, record } of old) {
     if (used.has(plan.pool.id) || (await isUsed(networks, plan.pool, call))) continue

@@ -3,7 +3,7 @@
  * how a new process takes over what an earlier one made. When the brains do not answer, nothing is removed.
  */
 import { busServices, type Endpoint, type Network } from '@heddle/contract'
-import { type Call, sleep, undoCall, withCall } from '@heddle/core'
+import { allPages, type Call, sleep, undoCall, withCall } from '@heddle/core'
 import type { LinkEvent, LinkInfo, Namespace } from '@heddle/kernel'
 import { withoutLength } from './domain/endpoint-steps.ts'
 import { isOurs, parseEndpointAlias, parseNetworkAlias } from './domain/names.ts'
@@ -181,10 +181,19 @@ export class Reconciler {
     try {
       // A client asks again until its deadline: without one of its own this would use up the round's.
       const [networks, endpoints] = await withCall({ ...undoCall(call, recordsTimeoutMs), signal: call.signal }, (inner) =>
-        Promise.all([client.listNetworks({}, inner), client.listEndpoints({ host: context.host }, inner)]),
+        Promise.all([
+          allPages(
+            (pageToken) => client.listNetworks({ pageToken }, inner),
+            (page) => page.networks,
+          ),
+          allPages(
+            (pageToken) => client.listEndpoints({ host: context.host, pageToken }, inner),
+            (page) => page.endpoints,
+          ),
+        ]),
       )
-      this.#records = { networks: new Map(networks.networks.map((network) => [network.id, network])), endpoints: endpoints.endpoints }
-      this.#lastEndpoints = endpoints.endpoints
+      this.#records = { networks: new Map(networks.map((network) => [network.id, network])), endpoints }
+      this.#lastEndpoints = endpoints
     } catch (error) {
       this.#records = undefined
       context.logger.warn({ err: error }, 'the networks service does not answer; the host is kept as it is')

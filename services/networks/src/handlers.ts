@@ -1,12 +1,15 @@
 /** The contract's Networks service: checks what is asked and hands it on. */
 
 import type { Handlers } from '@heddle/bus'
-import type { NetworksDefinition } from '@heddle/contract'
-import { checkHostName, checkNetworkName, checkOpaqueId, invalid, randomId } from '@heddle/core'
+import { Endpoint, Network, type NetworksDefinition } from '@heddle/contract'
+import { checkHostName, checkNetworkName, checkOpaqueId, invalid, pageAfter, randomId } from '@heddle/core'
 import { checkEndpoint } from './domain/endpoint.ts'
 import { checkNetwork, checkNetworkId } from './domain/network.ts'
 import { checkAlias, networkUnknown } from './domain/network-decisions.ts'
 import type { NetworksRepo } from './repo.ts'
+
+const networkShape = { keyOf: ({ name }: Network) => name, bytesOf: (network: Network) => Network.encode(network).finish().length }
+const endpointShape = { keyOf: ({ id }: Endpoint) => id, bytesOf: (endpoint: Endpoint) => Endpoint.encode(endpoint).finish().length }
 
 export function networksHandlers(repo: NetworksRepo): Handlers<NetworksDefinition> {
   return {
@@ -25,8 +28,9 @@ export function networksHandlers(repo: NetworksRepo): Handlers<NetworksDefinitio
       if (network === undefined) throw networkUnknown(id !== '' ? 'id' : name !== '' ? 'name' : 'alias', id || name || alias)
       return { network }
     },
-    async listNetworks() {
-      return { networks: [...repo.networks] }
+    async listNetworks({ pageToken }) {
+      const { entries, nextPageToken } = pageAfter(pageToken, repo.networks, networkShape)
+      return { networks: [...entries], nextPageToken }
     },
     async deleteNetwork({ id }, call) {
       return { network: await repo.deleteNetwork(checkNetworkId(id, 'id'), call) }
@@ -42,11 +46,12 @@ export function networksHandlers(repo: NetworksRepo): Handlers<NetworksDefinitio
       if (endpoint === undefined) throw invalid('endpoint', 'the endpoint is missing')
       return { endpoint: await repo.putEndpoint(checkEndpoint(endpoint), claimRevision, call) }
     },
-    async listEndpoints({ id, networkId, host }, call) {
+    async listEndpoints({ id, networkId, host, pageToken }, call) {
       if (id !== '') checkOpaqueId(id, 'id')
       if (networkId !== '') checkNetworkId(networkId, 'networkId')
       if (host !== '') checkHostName(host)
-      return { endpoints: await repo.endpoints({ id, networkId, host }, call) }
+      const { entries, nextPageToken } = pageAfter(pageToken, await repo.endpoints({ id, networkId, host }, call), endpointShape)
+      return { endpoints: [...entries], nextPageToken }
     },
     async deleteEndpoint({ id }, call) {
       return { endpoint: await repo.deleteEndpoint(checkOpaqueId(id, 'id'), call) }

@@ -37,7 +37,7 @@ export class NetworksRepo {
     return this.#mirror.close()
   }
 
-  get networks(): readonly Network[] {
+  get networks(): Iterable<Network> {
     return this.#directory.networks
   }
 

@@ -1,7 +1,7 @@
 /** Frees VNIs whose network is gone. Every replica may: each release names the revision judged. */
 import type { Bus } from '@heddle/bus'
 import { busServices } from '@heddle/contract'
-import { type Call, type Clock, HeddleError, withCall } from '@heddle/core'
+import { allPages, type Call, type Clock, HeddleError, withCall } from '@heddle/core'
 import type { Logger } from 'pino'
 import { judgeClaims, type Observation } from './domain/judge.ts'
 import type { OverlayRepo } from './repo.ts'
@@ -29,7 +29,10 @@ export class VniSweep {
     const claims = this.#repo.claims
     if (claims.length === 0) return
     await withCall({ timeoutMs: roundTimeoutMs, signal, clock: this.#clock }, async (call) => {
-      const { networks } = await this.#bus.client(busServices.networks).listNetworks({}, call)
+      const networks = await allPages(
+        (pageToken) => this.#bus.client(busServices.networks).listNetworks({ pageToken }, call),
+        (page) => page.networks,
+      )
       const networkIds = new Set(networks.map((network) => network.id))
       const { free, observations } = judgeClaims(claims, networkIds, this.#observations, this.#clock.monotonicMs(), this.#graceMs)
       this.#observations = observations

@@ -29,8 +29,8 @@ export class Directory {
     }
   }
 
-  get networks(): readonly Network[] {
-    return [...this.#networks.values()].toSorted((a, b) => (a.name < b.name ? -1 : 1))
+  get networks(): Iterable<Network> {
+    return this.#networks.values()
   }
 
   network(id: string): Network | undefined {

@@ -1,6 +1,6 @@
 /** A peer table in pages that fit the bus. A reader fetches them one by one, so the pages of one revision are kept for a while. */
 import { type Peer, Peer as PeerCodec, type PeerHost, PeerHost as PeerHostCodec, type SnapshotResponse } from '@heddle/contract'
-import { HeddleError } from '@heddle/core'
+import { HeddleError, maxPageBytes } from '@heddle/core'
 import type { PeerTables, TableView } from './peer-tables.ts'
 
 export interface PageLimits {
@@ -15,7 +15,7 @@ const overheadBytes = 512
 /** Tag and length of one entry. */
 const entryBytes = 5
 
-export const defaultPageLimits: PageLimits = { maxBytes: 256 * 1024, maxCopies: 32 }
+export const defaultPageLimits: PageLimits = { maxBytes: maxPageBytes, maxCopies: 32 }
 
 /** In one order on every replica, so that a reader may get the pages of a revision from several. */
 export function paginate(view: TableView, maxBytes: number): SnapshotResponse[] {

@@ -24,7 +24,10 @@ import { Endpoint, Network } from "./networks.ts";
 import { Host } from "./overlay.ts";
 import { Finding, Inventory } from "./wiring.ts";
 
-/** The public API, served by the gateway over gRPC: for the CLI, a console and any other language. */
+/**
+ * The public API, served by the gateway over gRPC: for the CLI, a console and any other language. Lists are whole: above some
+ * 10,000 endpoints an answer is larger than the 4 MiB a gRPC client takes unless it is told to take more.
+ */
 
 export interface Subnet {
   prefix: string;

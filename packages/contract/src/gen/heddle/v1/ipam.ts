@@ -82,6 +82,8 @@ export interface ListPoolsRequest {
   /** Each narrows the answer when not empty. */
   id: string;
   space: string;
+  /** The answer before this page said so; empty for the first page. What is there all the while is in exactly one page. */
+  pageToken: string;
 }
 
 export interface PoolUsage {
@@ -93,6 +95,8 @@ export interface PoolUsage {
 
 export interface ListPoolsResponse {
   pools: PoolUsage[];
+  /** Empty on the last page. */
+  nextPageToken: string;
 }
 
 export interface DeletePoolRequest {
@@ -178,10 +182,15 @@ export interface ListClaimsRequest {
   poolId: string;
   owner: string;
   host: string;
+  /** See ListPoolsRequest. */
+  pageToken: string;
 }
 
 export interface ListClaimsResponse {
+  /** In the order of pool id and address as text. A page may be empty although others follow. */
   claims: Claim[];
+  /** Empty on the last page. */
+  nextPageToken: string;
 }
 
 function createBaseAddressRange(): AddressRange {
@@ -957,7 +966,7 @@ export const CreatePoolResponse: MessageFns<CreatePoolResponse> = {
 };
 
 function createBaseListPoolsRequest(): ListPoolsRequest {
-  return { id: "", space: "" };
+  return { id: "", space: "", pageToken: "" };
 }
 
 export const ListPoolsRequest: MessageFns<ListPoolsRequest> = {
@@ -967,6 +976,9 @@ export const ListPoolsRequest: MessageFns<ListPoolsRequest> = {
     }
     if (message.space !== "") {
       writer.uint32(18).string(message.space);
+    }
+    if (message.pageToken !== "") {
+      writer.uint32(26).string(message.pageToken);
     }
     return writer;
   },
@@ -1000,6 +1012,14 @@ export const ListPoolsRequest: MessageFns<ListPoolsRequest> = {
             message.space = reader.string();
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.pageToken = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1016,6 +1036,11 @@ export const ListPoolsRequest: MessageFns<ListPoolsRequest> = {
     return {
       id: isSet(object.id) ? globalThis.String(object.id) : "",
       space: isSet(object.space) ? globalThis.String(object.space) : "",
+      pageToken: isSet(object.pageToken)
+        ? globalThis.String(object.pageToken)
+        : isSet(object.page_token)
+        ? globalThis.String(object.page_token)
+        : "",
     };
   },
 
@@ -1027,6 +1052,9 @@ export const ListPoolsRequest: MessageFns<ListPoolsRequest> = {
     if (message.space !== "") {
       obj.space = message.space;
     }
+    if (message.pageToken !== "") {
+      obj.pageToken = message.pageToken;
+    }
     return obj;
   },
 
@@ -1037,6 +1065,7 @@ export const ListPoolsRequest: MessageFns<ListPoolsRequest> = {
     const message = createBaseListPoolsRequest();
     message.id = object.id ?? "";
     message.space = object.space ?? "";
+    message.pageToken = object.pageToken ?? "";
     return message;
   },
 };
@@ -1149,13 +1178,16 @@ export const PoolUsage: MessageFns<PoolUsage> = {
 };
 
 function createBaseListPoolsResponse(): ListPoolsResponse {
-  return { pools: [] };
+  return { pools: [], nextPageToken: "" };
 }
 
 export const ListPoolsResponse: MessageFns<ListPoolsResponse> = {
   encode(message: ListPoolsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.pools) {
       PoolUsage.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.nextPageToken !== "") {
+      writer.uint32(18).string(message.nextPageToken);
     }
     return writer;
   },
@@ -1181,6 +1213,14 @@ export const ListPoolsResponse: MessageFns<ListPoolsResponse> = {
             message.pools.push(PoolUsage.decode(reader, reader.uint32()));
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.nextPageToken = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1196,6 +1236,11 @@ export const ListPoolsResponse: MessageFns<ListPoolsResponse> = {
   fromJSON(object: any): ListPoolsResponse {
     return {
       pools: globalThis.Array.isArray(object?.pools) ? object.pools.map((e: any) => PoolUsage.fromJSON(e)) : [],
+      nextPageToken: isSet(object.nextPageToken)
+        ? globalThis.String(object.nextPageToken)
+        : isSet(object.next_page_token)
+        ? globalThis.String(object.next_page_token)
+        : "",
     };
   },
 
@@ -1203,6 +1248,9 @@ export const ListPoolsResponse: MessageFns<ListPoolsResponse> = {
     const obj: any = {};
     if (message.pools?.length) {
       obj.pools = message.pools.map((e) => PoolUsage.toJSON(e));
+    }
+    if (message.nextPageToken !== "") {
+      obj.nextPageToken = message.nextPageToken;
     }
     return obj;
   },
@@ -1213,6 +1261,7 @@ export const ListPoolsResponse: MessageFns<ListPoolsResponse> = {
   fromPartial(object: DeepPartial<ListPoolsResponse>): ListPoolsResponse {
     const message = createBaseListPoolsResponse();
     message.pools = object.pools?.map((e) => PoolUsage.fromPartial(e)) || [];
+    message.nextPageToken = object.nextPageToken ?? "";
     return message;
   },
 };
@@ -2385,7 +2434,7 @@ export const ReleaseResponse: MessageFns<ReleaseResponse> = {
 };
 
 function createBaseListClaimsRequest(): ListClaimsRequest {
-  return { poolId: "", owner: "", host: "" };
+  return { poolId: "", owner: "", host: "", pageToken: "" };
 }
 
 export const ListClaimsRequest: MessageFns<ListClaimsRequest> = {
@@ -2398,6 +2447,9 @@ export const ListClaimsRequest: MessageFns<ListClaimsRequest> = {
     }
     if (message.host !== "") {
       writer.uint32(26).string(message.host);
+    }
+    if (message.pageToken !== "") {
+      writer.uint32(34).string(message.pageToken);
     }
     return writer;
   },
@@ -2439,6 +2491,14 @@ export const ListClaimsRequest: MessageFns<ListClaimsRequest> = {
             message.host = reader.string();
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.pageToken = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2460,6 +2520,11 @@ export const ListClaimsRequest: MessageFns<ListClaimsRequest> = {
         : "",
       owner: isSet(object.owner) ? globalThis.String(object.owner) : "",
       host: isSet(object.host) ? globalThis.String(object.host) : "",
+      pageToken: isSet(object.pageToken)
+        ? globalThis.String(object.pageToken)
+        : isSet(object.page_token)
+        ? globalThis.String(object.page_token)
+        : "",
     };
   },
 
@@ -2474,6 +2539,9 @@ export const ListClaimsRequest: MessageFns<ListClaimsRequest> = {
     if (message.host !== "") {
       obj.host = message.host;
     }
+    if (message.pageToken !== "") {
+      obj.pageToken = message.pageToken;
+    }
     return obj;
   },
 
@@ -2485,18 +2553,22 @@ export const ListClaimsRequest: MessageFns<ListClaimsRequest> = {
     message.poolId = object.poolId ?? "";
     message.owner = object.owner ?? "";
     message.host = object.host ?? "";
+    message.pageToken = object.pageToken ?? "";
     return message;
   },
 };
 
 function createBaseListClaimsResponse(): ListClaimsResponse {
-  return { claims: [] };
+  return { claims: [], nextPageToken: "" };
 }
 
 export const ListClaimsResponse: MessageFns<ListClaimsResponse> = {
   encode(message: ListClaimsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.claims) {
       Claim.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.nextPageToken !== "") {
+      writer.uint32(18).string(message.nextPageToken);
     }
     return writer;
   },
@@ -2522,6 +2594,14 @@ export const ListClaimsResponse: MessageFns<ListClaimsResponse> = {
             message.claims.push(Claim.decode(reader, reader.uint32()));
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.nextPageToken = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2535,13 +2615,23 @@ export const ListClaimsResponse: MessageFns<ListClaimsResponse> = {
   },
 
   fromJSON(object: any): ListClaimsResponse {
-    return { claims: globalThis.Array.isArray(object?.claims) ? object.claims.map((e: any) => Claim.fromJSON(e)) : [] };
+    return {
+      claims: globalThis.Array.isArray(object?.claims) ? object.claims.map((e: any) => Claim.fromJSON(e)) : [],
+      nextPageToken: isSet(object.nextPageToken)
+        ? globalThis.String(object.nextPageToken)
+        : isSet(object.next_page_token)
+        ? globalThis.String(object.next_page_token)
+        : "",
+    };
   },
 
   toJSON(message: ListClaimsResponse): unknown {
     const obj: any = {};
     if (message.claims?.length) {
       obj.claims = message.claims.map((e) => Claim.toJSON(e));
+    }
+    if (message.nextPageToken !== "") {
+      obj.nextPageToken = message.nextPageToken;
     }
     return obj;
   },
@@ -2552,6 +2642,7 @@ export const ListClaimsResponse: MessageFns<ListClaimsResponse> = {
   fromPartial(object: DeepPartial<ListClaimsResponse>): ListClaimsResponse {
     const message = createBaseListClaimsResponse();
     message.claims = object.claims?.map((e) => Claim.fromPartial(e)) || [];
+    message.nextPageToken = object.nextPageToken ?? "";
     return message;
   },
 };

@@ -102,10 +102,15 @@ export interface NetworksGetNetworkResponse {
 }
 
 export interface NetworksListNetworksRequest {
+  /** See ListPoolsRequest. */
+  pageToken: string;
 }
 
 export interface NetworksListNetworksResponse {
+  /** In the order of their names. */
   networks: Network[];
+  /** Empty on the last page. */
+  nextPageToken: string;
 }
 
 export interface NetworksDeleteNetworkRequest {
@@ -152,10 +157,15 @@ export interface NetworksListEndpointsRequest {
   id: string;
   networkId: string;
   host: string;
+  /** See ListPoolsRequest. */
+  pageToken: string;
 }
 
 export interface NetworksListEndpointsResponse {
+  /** In the order of their ids. */
   endpoints: Endpoint[];
+  /** Empty on the last page. */
+  nextPageToken: string;
 }
 
 export interface DeleteEndpointRequest {
@@ -1340,11 +1350,14 @@ export const NetworksGetNetworkResponse: MessageFns<NetworksGetNetworkResponse> 
 };
 
 function createBaseNetworksListNetworksRequest(): NetworksListNetworksRequest {
-  return {};
+  return { pageToken: "" };
 }
 
 export const NetworksListNetworksRequest: MessageFns<NetworksListNetworksRequest> = {
-  encode(_: NetworksListNetworksRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: NetworksListNetworksRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.pageToken !== "") {
+      writer.uint32(10).string(message.pageToken);
+    }
     return writer;
   },
 
@@ -1361,6 +1374,14 @@ export const NetworksListNetworksRequest: MessageFns<NetworksListNetworksRequest
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.pageToken = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1373,32 +1394,45 @@ export const NetworksListNetworksRequest: MessageFns<NetworksListNetworksRequest
     }
   },
 
-  fromJSON(_: any): NetworksListNetworksRequest {
-    return {};
+  fromJSON(object: any): NetworksListNetworksRequest {
+    return {
+      pageToken: isSet(object.pageToken)
+        ? globalThis.String(object.pageToken)
+        : isSet(object.page_token)
+        ? globalThis.String(object.page_token)
+        : "",
+    };
   },
 
-  toJSON(_: NetworksListNetworksRequest): unknown {
+  toJSON(message: NetworksListNetworksRequest): unknown {
     const obj: any = {};
+    if (message.pageToken !== "") {
+      obj.pageToken = message.pageToken;
+    }
     return obj;
   },
 
   create(base?: DeepPartial<NetworksListNetworksRequest>): NetworksListNetworksRequest {
     return NetworksListNetworksRequest.fromPartial(base ?? {});
   },
-  fromPartial(_: DeepPartial<NetworksListNetworksRequest>): NetworksListNetworksRequest {
+  fromPartial(object: DeepPartial<NetworksListNetworksRequest>): NetworksListNetworksRequest {
     const message = createBaseNetworksListNetworksRequest();
+    message.pageToken = object.pageToken ?? "";
     return message;
   },
 };
 
 function createBaseNetworksListNetworksResponse(): NetworksListNetworksResponse {
-  return { networks: [] };
+  return { networks: [], nextPageToken: "" };
 }
 
 export const NetworksListNetworksResponse: MessageFns<NetworksListNetworksResponse> = {
   encode(message: NetworksListNetworksResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.networks) {
       Network.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.nextPageToken !== "") {
+      writer.uint32(18).string(message.nextPageToken);
     }
     return writer;
   },
@@ -1424,6 +1458,14 @@ export const NetworksListNetworksResponse: MessageFns<NetworksListNetworksRespon
             message.networks.push(Network.decode(reader, reader.uint32()));
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.nextPageToken = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1439,6 +1481,11 @@ export const NetworksListNetworksResponse: MessageFns<NetworksListNetworksRespon
   fromJSON(object: any): NetworksListNetworksResponse {
     return {
       networks: globalThis.Array.isArray(object?.networks) ? object.networks.map((e: any) => Network.fromJSON(e)) : [],
+      nextPageToken: isSet(object.nextPageToken)
+        ? globalThis.String(object.nextPageToken)
+        : isSet(object.next_page_token)
+        ? globalThis.String(object.next_page_token)
+        : "",
     };
   },
 
@@ -1446,6 +1493,9 @@ export const NetworksListNetworksResponse: MessageFns<NetworksListNetworksRespon
     const obj: any = {};
     if (message.networks?.length) {
       obj.networks = message.networks.map((e) => Network.toJSON(e));
+    }
+    if (message.nextPageToken !== "") {
+      obj.nextPageToken = message.nextPageToken;
     }
     return obj;
   },
@@ -1456,6 +1506,7 @@ export const NetworksListNetworksResponse: MessageFns<NetworksListNetworksRespon
   fromPartial(object: DeepPartial<NetworksListNetworksResponse>): NetworksListNetworksResponse {
     const message = createBaseNetworksListNetworksResponse();
     message.networks = object.networks?.map((e) => Network.fromPartial(e)) || [];
+    message.nextPageToken = object.nextPageToken ?? "";
     return message;
   },
 };
@@ -2061,7 +2112,7 @@ export const PutEndpointResponse: MessageFns<PutEndpointResponse> = {
 };
 
 function createBaseNetworksListEndpointsRequest(): NetworksListEndpointsRequest {
-  return { id: "", networkId: "", host: "" };
+  return { id: "", networkId: "", host: "", pageToken: "" };
 }
 
 export const NetworksListEndpointsRequest: MessageFns<NetworksListEndpointsRequest> = {
@@ -2074,6 +2125,9 @@ export const NetworksListEndpointsRequest: MessageFns<NetworksListEndpointsReque
     }
     if (message.host !== "") {
       writer.uint32(26).string(message.host);
+    }
+    if (message.pageToken !== "") {
+      writer.uint32(34).string(message.pageToken);
     }
     return writer;
   },
@@ -2115,6 +2169,14 @@ export const NetworksListEndpointsRequest: MessageFns<NetworksListEndpointsReque
             message.host = reader.string();
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.pageToken = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2136,6 +2198,11 @@ export const NetworksListEndpointsRequest: MessageFns<NetworksListEndpointsReque
         ? globalThis.String(object.network_id)
         : "",
       host: isSet(object.host) ? globalThis.String(object.host) : "",
+      pageToken: isSet(object.pageToken)
+        ? globalThis.String(object.pageToken)
+        : isSet(object.page_token)
+        ? globalThis.String(object.page_token)
+        : "",
     };
   },
 
@@ -2150,6 +2217,9 @@ export const NetworksListEndpointsRequest: MessageFns<NetworksListEndpointsReque
     if (message.host !== "") {
       obj.host = message.host;
     }
+    if (message.pageToken !== "") {
+      obj.pageToken = message.pageToken;
+    }
     return obj;
   },
 
@@ -2161,18 +2231,22 @@ export const NetworksListEndpointsRequest: MessageFns<NetworksListEndpointsReque
     message.id = object.id ?? "";
     message.networkId = object.networkId ?? "";
     message.host = object.host ?? "";
+    message.pageToken = object.pageToken ?? "";
     return message;
   },
 };
 
 function createBaseNetworksListEndpointsResponse(): NetworksListEndpointsResponse {
-  return { endpoints: [] };
+  return { endpoints: [], nextPageToken: "" };
 }
 
 export const NetworksListEndpointsResponse: MessageFns<NetworksListEndpointsResponse> = {
   encode(message: NetworksListEndpointsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.endpoints) {
       Endpoint.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.nextPageToken !== "") {
+      writer.uint32(18).string(message.nextPageToken);
     }
     return writer;
   },
@@ -2198,6 +2272,14 @@ export const NetworksListEndpointsResponse: MessageFns<NetworksListEndpointsResp
             message.endpoints.push(Endpoint.decode(reader, reader.uint32()));
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.nextPageToken = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2215,6 +2297,11 @@ export const NetworksListEndpointsResponse: MessageFns<NetworksListEndpointsResp
       endpoints: globalThis.Array.isArray(object?.endpoints)
         ? object.endpoints.map((e: any) => Endpoint.fromJSON(e))
         : [],
+      nextPageToken: isSet(object.nextPageToken)
+        ? globalThis.String(object.nextPageToken)
+        : isSet(object.next_page_token)
+        ? globalThis.String(object.next_page_token)
+        : "",
     };
   },
 
@@ -2222,6 +2309,9 @@ export const NetworksListEndpointsResponse: MessageFns<NetworksListEndpointsResp
     const obj: any = {};
     if (message.endpoints?.length) {
       obj.endpoints = message.endpoints.map((e) => Endpoint.toJSON(e));
+    }
+    if (message.nextPageToken !== "") {
+      obj.nextPageToken = message.nextPageToken;
     }
     return obj;
   },
@@ -2232,6 +2322,7 @@ export const NetworksListEndpointsResponse: MessageFns<NetworksListEndpointsResp
   fromPartial(object: DeepPartial<NetworksListEndpointsResponse>): NetworksListEndpointsResponse {
     const message = createBaseNetworksListEndpointsResponse();
     message.endpoints = object.endpoints?.map((e) => Endpoint.fromPartial(e)) || [];
+    message.nextPageToken = object.nextPageToken ?? "";
     return message;
   },
 };
