@@ -103,6 +103,22 @@ test('brains touch no kernel, hands and door touch no etcd', (t) => {
   )
 })
 
+test('programs are started by adapters and by `heddle up` alone, so that no packet waits for one', (t) => {
+  // The embedded servers, and systemd's notification.
+  const roof = ['services/heddle/src/up/child.ts', 'services/heddle/src/up/ready.ts']
+  const mayStart = ({ path }: Source) => path.endsWith('.adapter.ts') || path.startsWith('packages/testkit/') || roof.includes(path)
+  t.deepEqual(
+    violations(
+      function* (source) {
+        if (isTest(source) || mayStart(source)) return
+        for (const name of ['node:child_process', 'child_process', 'execa']) if (source.imports.includes(name)) yield `imports ${name}`
+      },
+      [...packageSources, ...serviceSources],
+    ),
+    [],
+  )
+})
+
 test('imports across packages go through their index, and no file reaches out of its own folder', (t) => {
   t.deepEqual(
     violations(

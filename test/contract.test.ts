@@ -5,7 +5,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type BusService, busServices, isToken, subjectOf } from '@heddle/contract'
 import test from 'ava'
-import { root, sources } from './sources.ts'
+import { ipamHandlers } from '../services/ipam/src/handlers.ts'
+import { wiringHandlers } from '../services/netns-wiring/src/handlers.ts'
+import { networksHandlers } from '../services/networks/src/handlers.ts'
+import { overlayHandlers } from '../services/overlay/src/handlers.ts'
+import { isTest, root, sources } from './sources.ts'
 
 const services: readonly (readonly [string, BusService])[] = Object.entries(busServices)
 const methodsOf = (service: BusService) => Object.entries(service.definition.methods)
@@ -27,15 +31,25 @@ test('every service of the proto files on the bus is in the registry, and the pu
   t.deepEqual(declared.sort(), [...services.map(([, service]) => service.definition.name), 'Heddle'].sort())
 })
 
-test('every method has exactly one handler, in the service its queue group is named after', (t) => {
+const handlersOf: Readonly<Record<string, object>> = {
+  ipam: ipamHandlers({} as never),
+  networks: networksHandlers({} as never),
+  overlay: overlayHandlers({} as never, {} as never, 0),
+  wiring: wiringHandlers({} as never),
+}
+
+test('every method has exactly one handler', (t) => {
   for (const [name, service] of services) {
-    const handlers = sources(`services/${service.queue}/src/handlers.ts`)
-    t.is(handlers.length, 1, `services/${service.queue}/src/handlers.ts`)
-    for (const [method] of methodsOf(service)) {
-      const found = [...(handlers[0]?.text ?? '').matchAll(new RegExp(`(?:^|[\\s{,])(?:async\\s+)?${method}\\s*[:(,]`, 'gm'))]
-      t.true(found.length >= 1, `${name}.${method} has no handler in services/${service.queue}/src/handlers.ts`)
-    }
+    const methods = methodsOf(service).map(([method]) => method)
+    t.deepEqual(Object.keys(handlersOf[name] ?? {}).sort(), methods.sort(), name)
   }
+})
+
+test('every service is served in one place, that of the service its queue group is named after', (t) => {
+  const served = sources('services/*/src/**/*.ts')
+    .filter((source) => !isTest(source))
+    .flatMap(({ path, text }) => [...text.matchAll(/\.serve\(\s*busServices\.(\w+)/g)].map((match) => `${match[1]} in ${path}`))
+  t.deepEqual(served.sort(), services.map(([name, service]) => `${name} in services/${service.queue}/src/main.ts`).sort())
 })
 
 test('a host name that is no subject token is refused', (t) => {
@@ -45,15 +59,21 @@ test('a host name that is no subject token is refused', (t) => {
   for (const host of ['', 'a.b', '*', '>', 'a b', undefined]) t.throws(() => subjectOf(wiring, attach, host), { instanceOf: RangeError })
 })
 
-test('the generated code is what the definitions generate', (t) => {
+test('what is committed as generated is what the definitions generate, no more and no less', (t) => {
+  const gen = join(root, 'packages/contract/src/gen')
   const out = mkdtempSync(join(tmpdir(), 'heddle-gen-'))
   try {
     const template = readFileSync(join(root, 'proto/buf.gen.yaml'), 'utf8').replace('../packages/contract/src/gen', out)
     const path = `${join(root, 'packages/contract/node_modules/.bin')}:${process.env['PATH']}`
-    execFileSync('buf', ['generate', '--template', template], { cwd: join(root, 'proto'), env: { ...process.env, PATH: path } })
-    for (const file of globSync('heddle/v1/*.ts', { cwd: out })) {
-      t.is(readFileSync(join(root, 'packages/contract/src/gen', file), 'utf8'), readFileSync(join(out, file), 'utf8'), `${file}: run npm run generate`)
+    for (const args of [
+      ['generate', '--template', template],
+      ['build', '-o', join(out, 'heddle.binpb')],
+    ]) {
+      execFileSync('buf', args, { cwd: join(root, 'proto'), env: { ...process.env, PATH: path } })
     }
+    const files = (directory: string) => globSync('**/*.*', { cwd: directory }).sort()
+    t.deepEqual(files(gen), files(out), 'run npm run generate, and remove what is left over')
+    for (const file of files(out)) t.true(readFileSync(join(gen, file)).equals(readFileSync(join(out, file))), `${file}: run npm run generate`)
   } finally {
     rmSync(out, { recursive: true })
   }
