@@ -1,9 +1,9 @@
 /** The kernel port on the netlink thread: each method is one request; its time on the thread becomes a span of the call. */
-import { type Call, raceCall, recordSpan, remainingMs } from '@heddle/core'
+import { type Call, HeddleError, raceCall, recordSpan, remainingMs } from '@heddle/core'
 import { namespaceText, toKernelError } from './errors.ts'
 import { namespaceInode } from './nsfs.ts'
 import { probeKernel } from './probe.ts'
-import type { Request } from './protocol.ts'
+import type { Reply, Request } from './protocol.ts'
 import { recordFailedStep, recordStepSpans } from './spans.ts'
 import { NetlinkThread } from './thread.ts'
 import type { Kernel, LinkInfo, Namespace, NftSet, Step, StepOutcome } from './types.ts'
@@ -40,7 +40,7 @@ export function openKernel(options: KernelOptions = {}): Kernel {
   async function ask(request: Request, call: Call | undefined, what: string): Promise<unknown> {
     const expiresAtMs = call === undefined ? Number.POSITIVE_INFINITY : performance.timeOrigin + performance.now() + remainingMs(call)
     const sent = thread.send(request, expiresAtMs)
-    const reply = await (call === undefined ? sent : raceCall(sent, call))
+    const reply = await (call === undefined ? sent : answered(sent, call, request))
     const failure = 'failure' in reply ? toKernelError(reply.failure, what) : undefined
     if (call !== undefined) recordSpan(call, `netlink ${spanName[request.kind]}`, reply.startMs, reply.endMs, attributes(request), failure?.message)
     if ('failure' in reply) throw failure
@@ -50,7 +50,8 @@ export function openKernel(options: KernelOptions = {}): Kernel {
   async function run(steps: readonly Step[], call: Call): Promise<readonly StepOutcome[]> {
     if (steps.length === 0) return []
     const expiresAtMs = performance.timeOrigin + performance.now() + remainingMs(call)
-    const reply = await raceCall(thread.send({ kind: 'run', steps }, expiresAtMs), call)
+    const request = { kind: 'run', steps } as const
+    const reply = await answered(thread.send(request, expiresAtMs), call, request)
     if ('failure' in reply) {
       const failure = toKernelError(reply.failure, 'a program', steps)
       recordStepSpans(call, steps, reply.outcomes ?? [])
@@ -93,6 +94,18 @@ export function openKernel(options: KernelOptions = {}): Kernel {
   }
 
   return kernel
+}
+
+/** What nobody waited for any longer, or a thread that died left unanswered, is a span as well: the time went there. */
+async function answered(sent: Promise<Reply>, call: Call, request: Request): Promise<Reply> {
+  const startMs = performance.timeOrigin + performance.now()
+  try {
+    return await raceCall(sent, call)
+  } catch (error) {
+    const endMs = performance.timeOrigin + performance.now()
+    recordSpan(call, `netlink ${spanName[request.kind]}`, startMs, endMs, attributes(request), HeddleError.from(error).message)
+    throw error
+  }
 }
 
 const spanName: Readonly<Record<Request['kind'], string>> = {

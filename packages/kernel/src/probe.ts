@@ -4,8 +4,11 @@ import { tmpdir } from 'node:os'
 import { type Call, HeddleError } from '@heddle/core'
 import type { Feature, Kernel, Namespace, SetBridgePort, Step } from './types.ts'
 
+/** Of the probe's namespace in the folder for temporary files; one that is old was left by a probe that was ended. */
+export const probePrefix = 'heddle-probe-'
+
 export async function probeKernel(kernel: Kernel, call: Call): Promise<readonly Feature[]> {
-  const path = `${tmpdir()}/heddle-probe-${randomBytes(6).toString('hex')}`
+  const path = `${tmpdir()}/${probePrefix}${randomBytes(6).toString('hex')}`
   const ns: Namespace = { path }
   const features: Feature[] = []
   const attempt = async (name: string, body: () => Promise<unknown>) => {

@@ -1,5 +1,6 @@
 import { readdirSync } from 'node:fs'
 import { tmpdir } from 'node:os'
+import { HeddleError } from '@heddle/core'
 import { type Attributes, type Span, trace } from '@opentelemetry/api'
 import test from 'ava'
 import { openKernel } from './open.ts'
@@ -64,6 +65,22 @@ test.serial('every step is a span with its time on the thread, entries of one se
       ],
     )
     for (const [index, span] of recorded.entries()) t.true(span.endMs >= span.startMs && span.startMs >= (recorded[index - 1]?.endMs ?? 0))
+  }),
+)
+
+test.serial('a request that its caller gave up is a span that failed', (t) =>
+  withScratch(kernel, async ({ call, namespace }) => {
+    const ns = await namespace()
+    recorded.length = 0
+    const caller = new AbortController()
+    const given = { ...call, signal: caller.signal }
+    const work = [kernel.run([{ op: 'bridge.add', ns, name: 'br0' }], given), kernel.links(ns, given)]
+    caller.abort(new HeddleError('cancelled', 'the caller went away'))
+    for (const outcome of await Promise.allSettled(work)) t.is(outcome.status, 'rejected')
+    t.deepEqual(
+      recorded.map(({ name, failed }) => `${name} ${failed}`),
+      ['netlink program true', 'netlink link.dump true'],
+    )
   }),
 )
 

@@ -1,7 +1,7 @@
 /** The contract service `wiring`: decode, validate, call, answer. */
 import { isIP } from 'node:net'
 import type { Handlers } from '@heddle/bus'
-import type { Endpoint, Network, Route, WiringDefinition } from '@heddle/contract'
+import { type Endpoint, isToken, type Network, type Route, type WiringDefinition } from '@heddle/contract'
 import { checkInterfaceName, checkOpaqueId, HeddleError, invalid } from '@heddle/core'
 import { checkEndpoint } from './check.ts'
 import { withoutLength } from './domain/endpoint-steps.ts'
@@ -49,7 +49,7 @@ export function wiringHandlers(parts: HandlerParts): Handlers<WiringDefinition> 
       return { attachments: await attachments(parts, call) }
     },
     async removeNetwork(request, call) {
-      await networks.remove(checkOpaqueId(request.networkId, 'network_id'), call)
+      await networks.remove(checkNetworkId(request.networkId, 'network_id'), call)
       return {}
     },
     async inspect(_request, call) {
@@ -62,7 +62,7 @@ function checked(request: { network?: Network | undefined; endpoint?: Endpoint |
   const { network, endpoint } = request
   if (network === undefined) throw invalid('network', 'the network is missing')
   if (endpoint === undefined) throw invalid('endpoint', 'the endpoint is missing')
-  checkOpaqueId(network.id, 'network.id')
+  checkNetworkId(network.id, 'network.id')
   checkOpaqueId(endpoint.id, 'endpoint.id')
   if (!/^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/.test(endpoint.mac))
     throw invalid('endpoint.mac', `${JSON.stringify(endpoint.mac)} is no MAC address`, 'use six pairs of lower-case hex digits with colons')
@@ -72,6 +72,12 @@ function checked(request: { network?: Network | undefined; endpoint?: Endpoint |
     checkInterfaceName(endpoint.interfaceName, 'endpoint.interface_name')
   }
   return { network, endpoint }
+}
+
+/** It becomes a token of a subject, and the last part of an alias. */
+function checkNetworkId(id: string, field: string): string {
+  if (!isToken(id)) throw invalid(field, `${JSON.stringify(id.slice(0, 200))} is no network id`, 'use 1 to 128 letters, digits, "_" or "-"')
+  return id
 }
 
 function checkAddresses(addresses: readonly string[], field: string): void {

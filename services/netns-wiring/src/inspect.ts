@@ -5,21 +5,16 @@ import type { LinkInfo, Namespace } from '@heddle/kernel'
 import { handoverName, hostEndName, isOurs, parseEndpointAlias, parseNetworkAlias } from './domain/names.ts'
 import { encapsulationBytes } from './domain/network-shape.ts'
 import type { Endpoints } from './endpoints.ts'
-import type { Fabric } from './fabric.ts'
 import type { ForwardPolicy } from './forward-policy.adapter.ts'
-import type { HostContext } from './host-context.ts'
+import { type LeftoverParts, leftovers } from './leftovers.ts'
 import type { HostNetworks } from './networks.ts'
-import type { NftTable } from './nft-table.ts'
 import type { Publisher } from './publisher.ts'
 import type { Registration } from './registration.ts'
 
-export interface InspectParts {
-  readonly context: HostContext
-  readonly fabric: Fabric
+export interface InspectParts extends LeftoverParts {
   readonly networks: HostNetworks
   readonly endpoints: Endpoints
   readonly publisher: Publisher
-  readonly bridgeTable: NftTable
   readonly forwardPolicy: ForwardPolicy
   readonly registration: Registration
 }
@@ -28,15 +23,25 @@ const ok = (subject: string, message: string): Finding => ({ level: 'ok', subjec
 const warning = (subject: string, message: string, remedy: string): Finding => ({ level: 'warning', subject, message, remedy })
 const failure = (subject: string, message: string, remedy: string): Finding => ({ level: 'error', subject, message, remedy })
 
+/** Features that only some networks need, and what to do for those. */
+const optional: Readonly<Record<string, string>> = {
+  ipv6: 'only networks with an IPv6 pool need it: boot without ipv6.disable=1',
+  'vxlan over IPv6': 'only an underlay with IPv6 addresses needs it: boot without ipv6.disable=1, or give VXLAN an IPv4 address (underlay.address)',
+  'bridge port isolated': 'no network of Heddle needs it so far',
+}
+
 export async function findings(parts: InspectParts, call: Call): Promise<Finding[]> {
   const features = await parts.context.kernel.probe(call)
-  const kernel = features.map(({ name, present, detail }) =>
-    present ? ok(`kernel ${name}`, detail || 'present') : failure(`kernel ${name}`, detail || 'missing', `use a kernel with ${name}, or load its module`),
-  )
+  const kernel = features.map(({ name, present, detail }) => {
+    if (present) return ok(`kernel ${name}`, detail || 'present')
+    const remedy = optional[name]
+    if (remedy !== undefined) return warning(`kernel ${name}`, detail || 'missing', remedy)
+    return failure(`kernel ${name}`, detail || 'missing', `use a kernel with ${name}, or load its module`)
+  })
   const bridges = [...parts.networks.present.values()].some(({ shape }) => shape.kind === 'bridge')
   const forwarding = bridges ? await parts.forwardPolicy.verify(call) : []
   const passing = forwarding.map(({ ok: passes, message, remedy }) => (passes ? ok('forwarding', message) : warning('forwarding', message, remedy)))
-  return [...kernel, ...underlayFindings(parts), ...passing, ...leftovers(await ourLinks(parts, call))]
+  return [...kernel, ...underlayFindings(parts), ...passing, ...(await leftovers(parts, await ourLinks(parts, call), call))]
 }
 
 function underlayFindings({ context, registration }: InspectParts): Finding[] {
@@ -60,16 +65,6 @@ function underlayFindings({ context, registration }: InspectParts): Finding[] {
       ? ok('overlay registration', `registered as ${context.host}`)
       : warning('overlay registration', 'the overlay service has not taken this host yet', 'see whether the overlay service and NATS run'),
   ]
-}
-
-/** Links with our names whose alias does not say whose they are. */
-function leftovers(links: ReadonlyMap<Namespace, readonly LinkInfo[]>): Finding[] {
-  return [...links.values()].flat().flatMap(({ name, alias }) => {
-    const explained = name.startsWith('hp') || parseEndpointAlias(alias) !== undefined || parseNetworkAlias(alias) !== undefined
-    return explained
-      ? []
-      : [warning('leftover', `link ${name} carries no mark of its endpoint or network`, 'the reconciler removes it within minutes if nobody claims it')]
-  })
 }
 
 export async function inventory(parts: InspectParts, call: Call): Promise<Inventory> {

@@ -87,7 +87,7 @@ export const wiringService: ServiceMain<WiringParts, WiringConfig> = {
           )
         }
         watch = kernel.watchLinks(hostNamespace, (event) => reconciler.onLink(event))
-        serving = await bus.serve(busServices.wiring, wiringHandlers(parts), { host })
+        serving = await bus.serve(busServices.wiring, wiringHandlers({ ...parts, orphans: (call) => reconciler.orphans(call) }), { host })
         jobs.every('underlay', underlayPollMs, lookAtUnderlay)
         jobs.once('registration', (jobSignal) => registration.run(jobSignal))
         jobs.once('adoption', (jobSignal) => reconciler.untilInformed(jobSignal))

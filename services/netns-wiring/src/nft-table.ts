@@ -50,6 +50,15 @@ export class NftTable {
     return [...this.#of(set).tracker.actual.values()]
   }
 
+  get name(): string {
+    return this.#ruleset.table
+  }
+
+  /** Elements in the kernel, as last read or written, that nobody asked for. */
+  get unwanted(): number {
+    return [...this.#sets.values()].reduce((sum, { tracker }) => sum + tracker.changes().remove.length, 0)
+  }
+
   /** Whether the kernel holds the element as of the last read. */
   holds(set: string, element: NftElement): boolean {
     const actual = this.#of(set).tracker.actual.get(valuesHex(element.key))

@@ -154,18 +154,16 @@ export class Reconciler {
     for (const { ok, message, remedy } of await forwardPolicy.verify(call)) if (!ok) context.logger.warn({ remedy }, message)
   }
 
-  /** Links of endpoints that no record names. */
+  /** Names of links marked with an endpoint that no record names; none when the records cannot be read. Removes nothing. */
+  async orphans(call: Call): Promise<readonly string[]> {
+    const dumps = await this.#dumps(call)
+    await this.#fetchRecords(call)
+    return this.#records === undefined ? [] : [...orphansOf(this.#records, dumps)].flatMap(([name, { endpointId }]) => (endpointId === undefined ? [] : [name]))
+  }
+
   async #removeOrphans(records: Records, dumps: ReadonlyMap<Namespace, readonly LinkInfo[]>, call: Call): Promise<void> {
     const { context, endpoints } = this.#parts
-    const known = new Set(records.endpoints.map(({ id }) => id))
-    const found = new Map<string, { readonly ns: Namespace; readonly link: LinkInfo; readonly endpointId: string | undefined }>()
-    for (const [ns, links] of dumps) {
-      for (const link of links) {
-        if (!link.name.startsWith('hd') || !isOurs(link.name)) continue
-        const endpointId = parseEndpointAlias(link.alias)?.endpointId
-        if (endpointId === undefined || !known.has(endpointId)) found.set(link.name, { ns, link, endpointId })
-      }
-    }
+    const found = orphansOf(records, dumps)
     for (const name of this.#suspects.round(found.keys(), context.clock.monotonicMs())) {
       const orphan = found.get(name)
       if (orphan === undefined) continue
@@ -206,4 +204,23 @@ export class Reconciler {
     if (fabric.exists) dumps.set(fabric.ns, await context.kernel.links(fabric.ns, call))
     return dumps
   }
+}
+
+interface Orphan {
+  readonly ns: Namespace
+  readonly endpointId: string | undefined
+}
+
+/** Links of endpoints that no record names, by name. */
+function orphansOf(records: Records, dumps: ReadonlyMap<Namespace, readonly LinkInfo[]>): ReadonlyMap<string, Orphan> {
+  const known = new Set(records.endpoints.map(({ id }) => id))
+  const found = new Map<string, Orphan>()
+  for (const [ns, links] of dumps) {
+    for (const { name, alias } of links) {
+      if (!name.startsWith('hd') || !isOurs(name)) continue
+      const endpointId = parseEndpointAlias(alias)?.endpointId
+      if (endpointId === undefined || !known.has(endpointId)) found.set(name, { ns, endpointId })
+    }
+  }
+  return found
 }

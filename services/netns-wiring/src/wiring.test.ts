@@ -126,6 +126,7 @@ test('a request that cannot be meant is refused with its field', async (t) => {
     ['endpoint.interface_name', { network, endpoint: { ...endpoint, interfaceName: 'much-too-long-a-name' } }],
     ['endpoint.addresses', { network, endpoint: { ...endpoint, addresses: ['10.0.0'] } }],
     ['routes.destination', { network, endpoint, routes: [{ destination: 'default' }] }],
+    ['network.id', { network: { ...network, id: 'a.b' }, endpoint }],
     ['network.kind', { network: { ...network, kind: 'macvlan' }, endpoint }],
   ]
   for (const [field, request] of cases) t.like(await t.throwsAsync(within((call) => wiring.attach(request, call))), { code: 'invalid-argument', field }, field)
@@ -246,6 +247,36 @@ test('the published ports of an endpoint whose sandbox has ended lead nowhere', 
   await kernel.removeLink('own', hostEndName('e1'))
   await until('the port is not published any more', () => kernel.listed('heddle', 'any4').length === 0)
   t.pass()
+})
+
+test('what is left over is told, and a feature that only some networks need is no error when it is missing', async (t) => {
+  const { kernel, brains, wiring, fabric } = await setUp(t)
+  const network = blue(brains)
+  kernel.features.push(
+    { name: 'vxlan over IPv6', present: false, detail: '' },
+    { name: 'vxlan', present: false, detail: '' },
+    { name: 'bridge', present: true, detail: '' },
+  )
+  const findings = async () => (await within((call) => wiring.inspect({}, call))).findings
+  const left = async () => (await findings()).filter(({ subject }) => subject === 'leftover').map(({ message }) => message)
+  t.deepEqual(await left(), [])
+  t.deepEqual(
+    (await findings()).flatMap(({ level, subject }) => (subject.startsWith('kernel') ? [`${level} ${subject}`] : [])),
+    ['warning kernel vxlan over IPv6', 'error kernel vxlan', 'ok kernel bridge'],
+  )
+  brains.put(endpoint)
+  await within((call) => wiring.attach({ network, endpoint }, call))
+  t.deepEqual(await left(), [])
+  brains.delete('e1')
+  await kernel.run([{ op: 'bridge.add', ns: 'own', name: 'hb0123456789a' }])
+  await kernel.nftElements('own', { family: 'inet', table: 'heddle', set: 'bridges' }, { add: [{ key: [{ type: 'ifname', value: 'hb1' }] }] })
+  t.deepEqual(await left(), [
+    'link hb0123456789a carries no mark of its endpoint or network',
+    `link ${hostEndName('e1')} belongs to no recorded endpoint`,
+    'nftables table inet heddle has 1 elements nobody asked for',
+  ])
+  kernel.namespaces.get(fabric)?.links.clear()
+  t.true((await left()).includes(`the fabric namespace ${fabric} is empty`))
 })
 
 test('a host that the overlay service has forgotten registers again', async (t) => {

@@ -1,6 +1,6 @@
 /** A kernel in memory, for unit tests: links, addresses, entries and nftables elements as maps; no packets. */
 import { HeddleError } from '@heddle/core'
-import type { Kernel, LinkEvent, LinkInfo, Namespace, NeighbourInfo, NftElement, NftSet, Step } from '@heddle/kernel'
+import type { Feature, Kernel, LinkEvent, LinkInfo, Namespace, NeighbourInfo, NftElement, NftSet, Step } from '@heddle/kernel'
 import { decodeValues, valuesHex } from '../domain/nft-bytes.ts'
 import { bridgeRules, vxlanRules } from '../domain/nft-rules.ts'
 
@@ -30,6 +30,7 @@ export class FakeKernel implements Kernel {
   readonly writes: string[] = []
   /** By operation (`remove`: a removal, `nft`: set elements): errnos it is refused with next, first to last. */
   readonly refusals = new Map<string, string[]>()
+  readonly features: Feature[] = []
   readonly #listeners = new Set<{ readonly ns: string; readonly listener: (event: LinkEvent) => void }>()
   #nextIndex = 1
 
@@ -201,7 +202,7 @@ export class FakeKernel implements Kernel {
     return [...elements.values()]
   }
   async probe() {
-    return []
+    return this.features
   }
   async close() {}
 
