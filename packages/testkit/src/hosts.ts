@@ -4,8 +4,9 @@
  */
 import { execFileSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { existsSync, mkdirSync, readdirSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { execa, type Result } from 'execa'
+import { namespaceFolder as folder, removeLeftovers } from './leftovers.ts'
 
 export interface UnderlayOptions {
   readonly hosts: number
@@ -38,7 +39,6 @@ export interface Underlay {
   remove(): void
 }
 
-const folder = '/run/netns'
 const prefix = 'hdt'
 
 export function createUnderlay(options: UnderlayOptions): Underlay {
@@ -90,24 +90,6 @@ export function createUnderlay(options: UnderlayOptions): Underlay {
       return execa('nsenter', [`--net=${path}`, '--', command, ...args], { input, timeout: timeoutMs })
     },
     remove,
-  }
-}
-
-/** What a test process that was killed has left behind. */
-function removeLeftovers(): void {
-  mkdirSync(folder, { recursive: true })
-  for (const name of readdirSync(folder, { withFileTypes: true }).map((entry) => entry.name)) {
-    const pid = new RegExp(`^${prefix}-(\\d+)-`).exec(name)?.[1]
-    if (pid !== undefined && !alive(Number(pid))) unlessGone(`${folder}/${name}`, ['netns', 'delete', name])
-  }
-}
-
-function alive(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch {
-    return false
   }
 }
 

@@ -1,9 +1,18 @@
 // Calls of Docker's plugin protocol that cannot succeed, or come twice, against the real parts: typed errors in Docker's words, and nothing changed.
 
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { attempt, createUnderlay, type HeddleProcess, LabScope, type PluginAnswer, type PluginClient, pluginClient, run, startHeddle } from '@heddle/testkit'
+import {
+  attempt,
+  createUnderlay,
+  type HeddleProcess,
+  LabScope,
+  labDirectory,
+  type PluginAnswer,
+  type PluginClient,
+  pluginClient,
+  run,
+  startHeddle,
+} from '@heddle/testkit'
 import test, { type ExecutionContext } from 'ava'
 
 const scope = new LabScope()
@@ -24,8 +33,7 @@ let PoolID = ''
 let Address = ''
 
 test.before(async () => {
-  const dir = mkdtempSync(join(tmpdir(), 'hdbad-'))
-  scope.defer('files', () => rmSync(dir, { recursive: true, force: true }))
+  const dir = labDirectory(scope)
   const underlay = createUnderlay({ hosts: 1 })
   scope.defer('underlay', () => underlay.remove())
   netns = underlay.hosts[0]?.path ?? ''

@@ -2,6 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { removeLeftovers } from '../leftovers.ts'
 import { LabScope } from './scope.ts'
 
 export interface Lab {
@@ -25,11 +26,18 @@ export class LabError extends Error {
   }
 }
 
+/** A directory that goes with the laboratory, or with the next one when this process is killed. */
+export function labDirectory(scope: LabScope): string {
+  removeLeftovers()
+  const dir = mkdtempSync(join(tmpdir(), `hdlab-${process.pid}-`))
+  scope.defer('temporary files', () => rmSync(dir, { recursive: true, force: true }))
+  return dir
+}
+
 /** Runs `body` and undoes everything it registered. Rejects with its failure, and with a LabError when there is more to say. */
 export async function withLab<T>(body: (lab: Lab) => Promise<T>, onUndo: (what: string) => void = () => {}): Promise<T> {
   const scope = new LabScope()
-  const dir = mkdtempSync(join(tmpdir(), 'hdlab-'))
-  scope.defer('temporary files', () => rmSync(dir, { recursive: true, force: true }))
+  const dir = labDirectory(scope)
   const interrupt = new AbortController()
   const interrupted = Promise.withResolvers<never>()
   interrupted.promise.catch(() => {})
