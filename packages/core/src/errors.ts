@@ -25,6 +25,8 @@ export const errorCatalogue = {
   'incompatible-cni-version': kind(3, 1),
   'invalid-environment': kind(3, 4),
   'undecodable-config': kind(3, 6),
+  /** The sandbox is the host's own network namespace. */
+  'host-namespace': kind(3, 8),
   'network-unknown': kind(5, 100),
   'network-exists': kind(6, 101),
   'network-in-use': kind(9, 102),

@@ -154,6 +154,34 @@ test('STATUS is 50 when an ADD could not succeed and 51 when the overlay is degr
   t.is((await status()).json.code, 51)
 })
 
+test('STATUS is 50 for a network nobody made or defines, and when one of its families is exhausted', async (t) => {
+  const { cni, cluster } = t.context.gateway
+  const status = (config: object) => cni({ CNI_COMMAND: 'STATUS' }, { cniVersion: '1.1.0', type: 'heddle', ...config })
+  const unknown = await status({ name: 'red' })
+  t.is(unknown.json.code, 50)
+  t.regex(unknown.json.msg, /heddle network create red/)
+  t.is((await status({ name: 'red', heddle: { kind: 'bridge' } })).exitCode, 0, 'the first ADD makes it')
+  const pools = [
+    { poolId: 'dual.10.2.0.0_30', prefix: '10.2.0.0/30', gateway: '10.2.0.1' },
+    { poolId: 'dual.fd00::_64', prefix: 'fd00::/64', gateway: 'fd00::1' },
+  ]
+  cluster.addNetwork({ name: 'dual', kind: 'bridge', pools })
+  t.is((await status({ name: 'dual' })).exitCode, 0)
+  t.is((await cni(addEnv, { ...blueConfig, name: 'dual' })).exitCode, 0)
+  const exhausted = await status({ name: 'dual' })
+  t.is(exhausted.json.code, 50)
+  t.regex(exhausted.json.msg, /IPv4 pool of network dual is exhausted/)
+})
+
+test('an ADD that asks for what its definition does not have makes no network', async (t) => {
+  const { cni, cluster } = t.context.gateway
+  const green = { cniVersion: '1.0.0', name: 'green', type: 'heddle', heddle: { kind: 'bridge', subnets: ['10.7.0.0/24'] } }
+  t.is((await cni(addEnv, { ...green, ips: ['10.8.0.5'] })).json.code, 109)
+  const ports = { runtimeConfig: { portMappings: [{ hostPort: 80, containerPort: 80 }] } }
+  t.is((await cni(addEnv, { ...green, heddle: { subnets: ['10.7.0.0/24'] }, ...ports })).json.code, 2)
+  t.deepEqual([cluster.networks.size, cluster.ipam.pools.size], [1, 2], 'only blue is there')
+})
+
 test('GC removes what is not in the list, keeps what is, and leaves Docker and an ADD under way alone', async (t) => {
   const { cni, cluster } = t.context.gateway
   for (const id of ['keep', 'drop']) await cni({ ...addEnv, CNI_CONTAINERID: id }, blueConfig)
@@ -188,10 +216,13 @@ const badInput: [name: string, env: object, config: unknown, code: number, remed
   ['no namespace', { CNI_NETNS: '' }, blueConfig, 4, /CNI_NETNS/],
   ['a missing namespace', { CNI_NETNS: '/run/netns/gone' }, blueConfig, 114, /create the namespace/],
   ['a file that is no namespace', { CNI_NETNS: '/etc/hostname' }, blueConfig, 114, /create the namespace/],
+  ["the host's own namespace", { CNI_NETNS_OVERRIDE: '' }, blueConfig, 8, /of the host itself; create the namespace/],
+  ["the host's own namespace by another name", { CNI_NETNS_OVERRIDE: '0', CNI_NETNS: `/proc/${process.pid}/ns/net` }, blueConfig, 8, /host itself/],
   ['malformed CNI_ARGS', { CNI_ARGS: 'IP=1=2' }, blueConfig, 4, /";"/],
   ['a static address taken', { CNI_ARGS: 'IP=10.1.0.77' }, blueConfig, 108, /another address/],
   ['a static address outside the pool', { CNI_ARGS: 'IP=192.0.2.1' }, blueConfig, 109, /10\.1\.0\.0\/24/],
   ['an address that is none', { CNI_ARGS: 'IP=10.1.0' }, blueConfig, 4, /CNI_ARGS/],
+  ['a MAC in CNI_ARGS that is none', { CNI_ARGS: 'MAC=zz' }, blueConfig, 4, /CNI_ARGS MAC/],
   ['a multicast MAC', {}, blue({ mac: '01:00:00:00:00:01' }), 7, /lowest bit/],
   ['an exhausted pool', {}, blue({ name: 'tiny' }), 107, /remove containers/],
   ['an unknown key in our part', {}, blue({ heddle: { subnet: '10.0.0.0/8' } }), 2, /"subnet".*remove it/],

@@ -99,12 +99,14 @@ export function parseAdd(config: CniConfig, args: ReadonlyMap<string, string>): 
   const json = checked(() => addSchema.parse(config.json))
   const fromConfig = json.runtimeConfig?.ips ?? json.args?.cni?.ips
   const fromArgs = fromConfig === undefined ? args.get('IP')?.split(',') : undefined
-  const mac = json.runtimeConfig?.mac || json.args?.cni?.mac || args.get('MAC') || json.mac || ''
+  const macFromConfig = json.runtimeConfig?.mac || json.args?.cni?.mac || ''
+  const macFromArgs = macFromConfig === '' ? (args.get('MAC') ?? '') : ''
+  const canonicalMac = (mac: string) => (mac === '' ? '' : macField(mac, 'mac'))
   const canonical = (addresses: readonly string[]) => [...new Set(addresses.map((address) => hostIpField(address, 'ips')))]
   const runtimeDns = json.runtimeConfig?.dns
   return {
     definition: json.heddle === undefined ? undefined : checkDefinition(CreateNetworkRequest.fromJSON({ ...json.heddle, name: config.name })),
-    mac: mac === '' ? '' : macField(mac, 'mac'),
+    mac: macFromArgs === '' ? canonicalMac(macFromConfig || (json.mac ?? '')) : recoded('invalid-environment', 'CNI_ARGS MAC', () => canonicalMac(macFromArgs)),
     addresses: fromArgs === undefined ? canonical(fromConfig ?? json.ips ?? []) : recoded('invalid-environment', 'CNI_ARGS IP', () => canonical(fromArgs)),
     ports: (json.runtimeConfig?.portMappings ?? []).filter((one) => one.hostPort > 0).map(portOf),
     routes: (json.routes ?? []).map((route) => ({

@@ -1,5 +1,5 @@
 /** The CNI environment (CNI spec 1.1.0, section "Parameters"), checked before anything is done with it. */
-import { statfsSync, statSync } from 'node:fs'
+import { type Stats, statfsSync, statSync } from 'node:fs'
 import { checkContainerId, checkInterfaceName, HeddleError, type TraceHeaders } from '@heddle/core'
 import { recoded } from '../fields.ts'
 
@@ -11,6 +11,8 @@ export interface CniEnvironment {
   readonly containerId: string
   readonly netns: string
   readonly interfaceName: string
+  /** CNI_NETNS_OVERRIDE: whoever sets it wants interfaces in the host's own namespace. */
+  readonly allowsHostNetns: boolean
   /** CNI_ARGS, every key. */
   readonly args: ReadonlyMap<string, string>
   readonly trace: Partial<TraceHeaders>
@@ -39,23 +41,33 @@ export function parseEnvironment(env: ReadonlyMap<string, string>): CniEnvironme
     containerId: read('CNI_CONTAINERID'),
     netns: read('CNI_NETNS'),
     interfaceName: read('CNI_IFNAME'),
+    allowsHostNetns: ['1', 'true'].includes(read('CNI_NETNS_OVERRIDE').toLowerCase()),
     // A runtime may leave behind arguments that no longer parse; they must not keep a container from going away.
     args: command === 'ADD' ? parseArgs(read('CNI_ARGS')) : new Map(),
     trace: { traceparent: read('TRACEPARENT'), tracestate: read('TRACESTATE') },
   }
 }
 
-/** Fails with netns-gone when the path is missing or is no namespace. What this process may not look at is left to the hands. */
-export function checkNetns(path: string): void {
+/**
+ * Fails with netns-gone when the path is missing or is no namespace, with host-namespace when it is this process's own:
+ * addresses and routes of a container on the host itself would cut it off. What this process may not look at is left to
+ * the hands.
+ */
+export function checkNetns({ netns: path, allowsHostNetns }: Pick<CniEnvironment, 'netns' | 'allowsHostNetns'>): void {
   const remedy = 'create the namespace before ADD, and give its path (for instance /run/netns/NAME)'
+  const refuse = (code: 'netns-gone' | 'host-namespace', what: string) =>
+    new HeddleError(code, `${JSON.stringify(path)} ${what}`, { field: 'CNI_NETNS', remedy })
+  let found: Stats
   try {
-    statSync(path)
+    found = statSync(path)
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'EACCES') return
-    throw new HeddleError('netns-gone', `network namespace ${JSON.stringify(path)} does not exist`, { field: 'CNI_NETNS', remedy })
+    throw refuse('netns-gone', 'does not exist')
   }
-  if (statfsSync(path).type !== nsfsMagic)
-    throw new HeddleError('netns-gone', `${JSON.stringify(path)} is not a network namespace`, { field: 'CNI_NETNS', remedy })
+  if (statfsSync(path).type !== nsfsMagic) throw refuse('netns-gone', 'is not a network namespace')
+  if (allowsHostNetns) return
+  const own = statSync('/proc/self/ns/net')
+  if (found.ino === own.ino && found.dev === own.dev) throw refuse('host-namespace', 'is the network namespace of the host itself')
 }
 
 /** `K=V;K2=V2`. Keys that are not ours are other plugins'. */

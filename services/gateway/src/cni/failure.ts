@@ -25,6 +25,13 @@ export function failureAnswer(error: unknown, cniVersion: string, code?: number)
   }
 }
 
+export function networkUnknown(name: string): HeddleError {
+  return new HeddleError('network-unknown', `there is no network named ${name}`, {
+    field: 'name',
+    remedy: `create it with \`heddle network create ${name}\`, or define it in the configuration with "heddle": {"subnets": [...]}`,
+  })
+}
+
 /** containerd takes an error that says one of these for "already gone" and forgets the container: no failure of ours may. */
 function harmless(text: string): string {
   return text.replaceAll(/not found/gi, 'unknown').replaceAll(/no such file( or directory)?/gi, 'missing path')

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { cniRuntime } from '@heddle/testkit'
 import test from 'ava'
 import { startGateway } from '../testing/gateway.ts'
-import { addBlue, blueConfig, netns } from '../testing/networks.ts'
+import { addBlue, allowHost, blueConfig, netns } from '../testing/networks.ts'
 import { encodeAnswer, FrameReader } from './frame.ts'
 
 const source = new URL('../../../../deploy/cni-launcher', import.meta.url).pathname
@@ -18,7 +18,7 @@ test.before(() => {
 })
 test.after.always(() => rmSync(dir, { recursive: true, force: true }))
 
-const add = { command: 'ADD', containerId: 'c1', netns, ifname: 'eth0', config: blueConfig } as const
+const add = { command: 'ADD', containerId: 'c1', netns, ifname: 'eth0', config: blueConfig, env: allowHost } as const
 const runAt = (socket: string, more: Readonly<Record<string, string>> = {}) => cniRuntime(launcher, { HEDDLE_CNI_SOCKET: socket, ...more })
 let sockets = 0
 
@@ -126,6 +126,6 @@ test('the trace of the runtime arrives, and nothing else of the environment', as
       })
     }).listen(path)
   })
-  await runAt(path)({ ...add, env: { TRACEPARENT: `00-${'a'.repeat(32)}-${'b'.repeat(16)}-01`, SECRET: 'x' } })
-  t.deepEqual([...(await seen).keys()].sort(), ['CNI_COMMAND', 'CNI_CONTAINERID', 'CNI_IFNAME', 'CNI_NETNS', 'CNI_PATH', 'TRACEPARENT'])
+  await runAt(path)({ ...add, env: { ...allowHost, TRACEPARENT: `00-${'a'.repeat(32)}-${'b'.repeat(16)}-01`, SECRET: 'x' } })
+  t.deepEqual([...(await seen).keys()].sort(), ['CNI_COMMAND', 'CNI_CONTAINERID', 'CNI_IFNAME', 'CNI_NETNS', 'CNI_NETNS_OVERRIDE', 'CNI_PATH', 'TRACEPARENT'])
 })

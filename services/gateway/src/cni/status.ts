@@ -1,9 +1,11 @@
 /** STATUS: whether an ADD would succeed now, asked of each part with the cheapest question it has. */
+import type { PoolUsage } from '@heddle/contract'
 import { type Call, HeddleError } from '@heddle/core'
 import { briefly } from '../flows/briefly.ts'
 import type { FlowParts } from '../flows/parts.ts'
+import { familyOf } from '../flows/plan.ts'
 import type { CniConfig } from './config.ts'
-import { degraded, notReady } from './failure.ts'
+import { degraded, networkUnknown, notReady } from './failure.ts'
 
 const timeoutMs = 2000
 
@@ -30,11 +32,11 @@ export function status(parts: FlowParts, config: CniConfig, call: Call): Promise
     ] as const) {
       if (outcome.status === 'rejected' && !(outcome === network && unknown)) return { code: notReady, error: silent(what, outcome.reason) }
     }
-    if (pools.status === 'fulfilled' && pools.value.pools.length > 0 && pools.value.pools.every((pool) => pool.free === 0n)) {
-      return {
-        code: notReady,
-        error: new HeddleError('pool-exhausted', `every pool of network ${config.name} is exhausted`, { remedy: 'remove containers, or add a pool' }),
-      }
+    if (unknown && config.json['heddle'] === undefined) return { code: notReady, error: networkUnknown(config.name) }
+    const exhausted = pools.status === 'fulfilled' ? exhaustedFamily(pools.value.pools) : undefined
+    if (exhausted !== undefined) {
+      const remedy = 'remove containers, or add a pool'
+      return { code: notReady, error: new HeddleError('pool-exhausted', `every IPv${exhausted} pool of network ${config.name} is exhausted`, { remedy }) }
     }
     if (network.status === 'fulfilled' && network.value.network?.kind !== 'overlay') return undefined
     if (hosts.status === 'rejected') return { code: degraded, error: silent('overlay', hosts.reason) }
@@ -45,6 +47,14 @@ export function status(parts: FlowParts, config: CniConfig, call: Call): Promise
       }
     }
     return undefined
+  })
+}
+
+/** An ADD takes an address of each family that the network has. */
+function exhaustedFamily(pools: readonly PoolUsage[]): 4 | 6 | undefined {
+  return ([4, 6] as const).find((family) => {
+    const ofFamily = pools.filter(({ pool }) => pool !== undefined && familyOf(pool.prefix) === family)
+    return ofFamily.length > 0 && ofFamily.every(({ free }) => free === 0n)
   })
 }
 

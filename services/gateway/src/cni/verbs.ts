@@ -7,10 +7,11 @@ import { detach } from '../flows/detach.ts'
 import { orUnknown } from '../flows/directory.ts'
 import { createNetwork } from '../flows/network.ts'
 import type { FlowParts } from '../flows/parts.ts'
-import { gatewayFor } from '../flows/plan.ts'
+import { gatewayFor, wantsOf } from '../flows/plan.ts'
 import { together } from '../flows/undo.ts'
 import { type AddConfig, type CniConfig, parseAdd, parsePrevious, parseValidAttachments } from './config.ts'
 import { type CniEnvironment, checkNetns } from './environment.ts'
+import { networkUnknown } from './failure.ts'
 import { type CniResult, mergeResults, serializeResult } from './result.ts'
 
 export function endpointIdOf(env: Pick<CniEnvironment, 'containerId' | 'interfaceName'>, networkName: string): string {
@@ -20,7 +21,7 @@ export function endpointIdOf(env: Pick<CniEnvironment, 'containerId' | 'interfac
 /** Everything that can be wrong with the caller's input is found before the first command is sent. */
 export async function add(parts: FlowParts, env: CniEnvironment, config: CniConfig, call: Call): Promise<Record<string, unknown>> {
   const wish = parseAdd(config, env.args)
-  checkNetns(env.netns)
+  checkNetns(env)
   const attached = await attach(
     parts,
     {
@@ -108,22 +109,25 @@ async function networkFor(parts: FlowParts, config: CniConfig, wish: AddConfig, 
   const network = (await orUnknown(parts.directory.byName(config.name, call))) ?? (await created(parts, config, wish, call))
   const differences = wish.definition === undefined ? [] : differencesTo(network, wish.definition)
   if (differences.length > 0) throw differs(network, differences)
-  if (wish.ports.length > 0 && network.kind !== 'bridge') {
-    throw new HeddleError('unsupported', `portMappings cannot be published on ${network.name}: it is an ${network.kind} network`, {
-      field: 'portMappings',
-      remedy: 'publish ports of a bridge network, or add the portmap plugin to the chain and take the portMappings capability from this one',
-    })
-  }
+  checkPorts(network, wish)
   return network
 }
 
-async function created(parts: FlowParts, config: CniConfig, { definition }: AddConfig, call: Call): Promise<Network> {
-  if (definition === undefined) {
-    throw new HeddleError('network-unknown', `there is no network named ${config.name}`, {
-      field: 'name',
-      remedy: `create it with \`heddle network create ${config.name}\`, or define it in the configuration with "heddle": {"subnets": [...]}`,
-    })
-  }
+function checkPorts({ name, kind }: Pick<Network, 'name' | 'kind'>, wish: AddConfig): void {
+  if (wish.ports.length === 0 || kind === 'bridge') return
+  throw new HeddleError('unsupported', `portMappings cannot be published on ${name}: it is an ${kind} network`, {
+    field: 'portMappings',
+    remedy: 'publish ports of a bridge network, or add the portmap plugin to the chain and take the portMappings capability from this one',
+  })
+}
+
+/** What the wish cannot have of the network is said before the network is made: it stays, whatever becomes of this ADD. */
+async function created(parts: FlowParts, config: CniConfig, wish: AddConfig, call: Call): Promise<Network> {
+  const { definition } = wish
+  if (definition === undefined) throw networkUnknown(config.name)
+  checkPorts(definition, wish)
+  const pools = definition.subnets.map(({ prefix, gateway }) => ({ poolId: '', prefix, gateway }))
+  if (pools.length > 0) wantsOf({ name: config.name, pools }, wish.addresses)
   return (await createNetwork(parts, { definition, createdBy: 'cni' }, call)).network
 }
 

@@ -13,7 +13,7 @@ export function familyOf(address: string): Family {
  * One want for each static address, and one for each family of the network that has none. Fails with
  * address-outside-pool, before anything is asked of anybody.
  */
-export function wantsOf(network: Network, addresses: readonly string[]): Want[] {
+export function wantsOf(network: Pick<Network, 'name' | 'pools'>, addresses: readonly string[]): Want[] {
   const stray = addresses.find((address) => !network.pools.some((pool) => contains(parsePrefix(pool.prefix), parseIp(address))))
   if (stray !== undefined) {
     throw new HeddleError('address-outside-pool', `address ${stray} is outside every pool of network ${network.name}`, {
@@ -29,7 +29,7 @@ export function wantsOf(network: Network, addresses: readonly string[]): Want[] 
   })
 }
 
-export function poolIdsOf(network: Network, family: Family): string[] {
+export function poolIdsOf(network: Pick<Network, 'pools'>, family: Family): string[] {
   return network.pools.filter((pool) => familyOf(pool.prefix) === family).map((pool) => pool.poolId)
 }
 

@@ -2,10 +2,11 @@
 import type { FakeCluster } from './fake-cluster.ts'
 import type { CniEnv } from './gateway.ts'
 
-/** A network namespace that is always there. */
+/** A network namespace that is always there; it takes `allowHost`, because it is the test's own. */
 export const netns = '/proc/self/ns/net'
+export const allowHost: CniEnv = { CNI_NETNS_OVERRIDE: '1' }
 
-export const addEnv: CniEnv = { CNI_COMMAND: 'ADD', CNI_CONTAINERID: 'c1', CNI_IFNAME: 'eth0', CNI_NETNS: netns }
+export const addEnv: CniEnv = { CNI_COMMAND: 'ADD', CNI_CONTAINERID: 'c1', CNI_IFNAME: 'eth0', CNI_NETNS: netns, ...allowHost }
 export const blueConfig = { cniVersion: '1.1.0', name: 'blue', type: 'heddle' }
 
 /** A bridge network with both families. */
