@@ -145,3 +145,19 @@ behaves('registering again gives up the old lease, the old address and keeps the
   const left = (await store.list('heddle/overlay/', call)).records.filter(({ key, value }) => `${key}${value}`.includes(host.name))
   t.deepEqual(left, [])
 })
+
+behaves('a host whose lease is gone is told so, and is alive again when it registers again', async (t, open, id, call, store) => {
+  const [one, two] = [await open(), await open()]
+  const host = { name: id('h1'), vtep: `198.51.100.${fresh()}`, underlayMtu: 1500, epoch: 'e1', registeredAt: 'first', alive: true, version: '' }
+  await one.registerHost(host, call)
+  await two.heartbeat(host.name, 'e1', call)
+  const live = await store.get(`heddle/overlay/live/${host.name}`, call)
+  await store.revokeLease(BigInt(JSON.parse(live?.value ?? '{}').lease), call)
+  for (const repo of [one, two]) await refused(t, 'host-unknown', repo.heartbeat(host.name, 'e1', call))
+  await two.registerHost(host, call)
+  for (const repo of [two, one]) await repo.heartbeat(host.name, 'e1', call)
+  t.like(
+    two.hosts.find(({ name }) => name === host.name),
+    { vtep: host.vtep, registeredAt: 'first', alive: true },
+  )
+})

@@ -67,6 +67,26 @@ test('a network that everybody left is empty as of now, and its next delta joins
   t.like(tables.apply([put('blue', peer('b'))], 21n), [{ previous: 12n }])
 })
 
+test('who lost the delta of the last endpoint of a network, or missed it in a listing, learns from a beat that nobody is in it', (t) => {
+  for (const empty of [(tables: PeerTables) => tables.apply([gone('blue', 'a')], 12n), (tables: PeerTables) => tables.replace([], 12n, 'e1')]) {
+    const tables = tablesWith(put('blue', peer('a')))
+    const follower = new PeerFollower('blue')
+    const load = () => paginate(tables.view('blue'), 600).map((page) => follower.onSnapshotPage(page))
+    load()
+    t.is(follower.peers.size, 1)
+    empty(tables)
+    tables.apply([put('red', peer('x')), gone('blue', 'a')], 13n)
+    const heard = () => tables.beats().filter(({ networkId }) => networkId === 'blue')
+    for (const beat of heard()) if (follower.onBeat(beat) !== 'in-sync') load()
+    t.is(follower.peers.size, 0)
+    let rounds = 1
+    while (heard().length > 0) rounds++
+    t.true(rounds > 1 && rounds < 100, 'told more than once, and not for ever')
+    tables.apply([put('blue', peer('b'))], 14n)
+    t.is(heard().length, 1)
+  }
+})
+
 test('a table can be seen as it was at recent revisions, and not at those before a listing or too long ago', (t) => {
   const tables = tablesWith(put('blue', peer('a')))
   tables.putHost(host('h1', '192.0.2.1', 11n))

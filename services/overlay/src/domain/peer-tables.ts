@@ -26,6 +26,8 @@ interface Undo {
   readonly before: Map<string, Peer | undefined>
 }
 
+/** So often a table that was emptied is beaten: long enough for a receiver to hear one, not for ever. */
+const emptyBeats = 12
 /** Changes that can be taken back: enough for the seconds in which a reader fetches the pages of one revision. */
 const maxUndo = 256
 
@@ -40,6 +42,8 @@ export interface TableView {
 
 export class PeerTables {
   readonly #tables = new Map<string, Table>()
+  /** Networks that everybody left lately, and how often that is still to be told. */
+  readonly #emptied = new Map<string, number>()
   readonly #hosts = new Map<string, PeerHost>()
   #epoch = ''
   /** Revision everything up to which is in the tables. */
@@ -53,11 +57,13 @@ export class PeerTables {
 
   /** All endpoints there are at a revision. The past of every table begins here: what was missed, nobody can tell. */
   replace(peers: readonly PeerChange[], revision: bigint, epoch: string): void {
+    for (const networkId of this.#tables.keys()) this.#emptied.set(networkId, emptyBeats)
     this.#tables.clear()
     this.#epoch = epoch
     this.#latest = revision
     this.#floor = revision
     for (const { networkId, peer } of peers) if (peer !== undefined) this.#putPeer(this.#tableOf(networkId).set, peer)
+    for (const networkId of this.#tables.keys()) this.#emptied.delete(networkId)
   }
 
   /** All changes of one later revision: a delta for each network whose table they change. */
@@ -137,8 +143,14 @@ export class PeerTables {
     return { networkId, epoch, revision, digest }
   }
 
+  /** One round: of every table, and of those that were emptied lately; else who lost the last delta of one would keep its peer. */
   beats(): PeerBeat[] {
-    return [...this.#tables.keys()].map((networkId) => this.beat(networkId))
+    const emptied = [...this.#emptied]
+    for (const [networkId, left] of emptied) {
+      if (left > 1) this.#emptied.set(networkId, left - 1)
+      else this.#emptied.delete(networkId)
+    }
+    return [...this.#tables.keys(), ...emptied.map(([networkId]) => networkId)].map((networkId) => this.beat(networkId))
   }
 
   #putPeer(set: PeerSet, peer: Peer): boolean {
@@ -161,9 +173,14 @@ export class PeerTables {
     if (table === undefined) return
     if (changed) table.revision = revision
     if (table.undo.length > maxUndo) table.undo.shift()
-    if (table.set.peers.size > 0) return
+    if (table.set.peers.size > 0) {
+      this.#emptied.delete(networkId)
+      return
+    }
     this.#tables.delete(networkId)
-    if (changed) this.#floor = revision
+    if (!changed) return
+    this.#floor = revision
+    this.#emptied.set(networkId, emptyBeats)
   }
 
   #viewOf(networkId: string, set: PeerSet, revision: bigint): TableView {
