@@ -2,7 +2,7 @@
  * How late timers fire. Whoever waits for a process whose event loop is held up sees a slow network and looks in the wrong
  * place, so the process itself says so: once when a minute was late, once when one is not any more.
  */
-import { type IntervalHistogram, monitorEventLoopDelay } from 'node:perf_hooks'
+import { monitorEventLoopDelay } from 'node:perf_hooks'
 import type { Clock } from '@heddle/core'
 import type { Logger } from 'pino'
 
@@ -14,7 +14,7 @@ const lateMs = 20
 export class LoopDelay {
   readonly #clock: Clock
   readonly #logger: Logger
-  #histogram: IntervalHistogram | undefined
+  #histogram: ReturnType<typeof monitorEventLoopDelay> | undefined
   #cancel: () => void = () => {}
   #lastMs = 0
   #late = false
