@@ -1,5 +1,5 @@
 import test from 'ava'
-import { type Clock, errorCatalogue, fromFailure, HeddleError, raceCall, remainingMs, retry, sleep, toFailure, undoCall, withCall } from './index.ts'
+import { type Clock, errorCatalogue, fromFailure, HeddleError, raceCall, remainingMs, sleep, toFailure, undoCall, withCall } from './index.ts'
 
 /** A clock that only moves when told to. */
 function manualClock(): Clock & { advance(byMs: number): void } {
@@ -24,7 +24,7 @@ function manualClock(): Clock & { advance(byMs: number): void } {
   }
 }
 
-test('a call aborts at its deadline with a typed, retryable reason', async (t) => {
+test('a call aborts at its deadline with a typedable reason', async (t) => {
   const clock = manualClock()
   const error = await t.throwsAsync(
     withCall({ timeoutMs: 50, clock }, async (call) => {
@@ -53,30 +53,6 @@ test('a caller that goes away cancels the call, but not its undo', async (t) => 
     }),
   )
   t.true(HeddleError.is(error) && error.code === 'cancelled')
-})
-
-test('retry repeats what is retryable and nothing else, inside the budget', async (t) => {
-  await withCall({ timeoutMs: 1000 }, async (call) => {
-    let attempts = 0
-    const value = await retry(
-      call,
-      async (attempt) => {
-        attempts = attempt
-        if (attempt < 3) throw new HeddleError('unavailable', 'not yet')
-        return 'done'
-      },
-      { firstDelayMs: 1 },
-    )
-    t.deepEqual([value, attempts], ['done', 3])
-    await t.throwsAsync(
-      retry(call, async () => Promise.reject(new HeddleError('address-taken', 'no')), { firstDelayMs: 1 }),
-      { message: 'no' },
-    )
-  })
-  await withCall({ timeoutMs: 30 }, async (call) => {
-    const error = await t.throwsAsync(retry(call, async () => Promise.reject(new HeddleError('unavailable', 'never')), { firstDelayMs: 5, random: () => 1 }))
-    t.is(error?.message, 'never')
-  })
 })
 
 test('every error crosses the wire with its code, field and remedy, and never its cause', (t) => {

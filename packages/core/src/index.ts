@@ -1,5 +1,4 @@
-/** What every part of Heddle shares: errors, calls, time, retry, batching, reconciling, names. No input or output. */
-export * from './batch.ts'
+/** What every part of Heddle shares: errors, calls, time, reconciling, names. No input or output. */
 export * from './call.ts'
 export * from './clock.ts'
 export * from './delta.ts'
@@ -10,5 +9,4 @@ export * from './keyed.ts'
 export * from './pages.ts'
 export * from './peer-follower.ts'
 export * from './peer-set.ts'
-export * from './retry.ts'
 export * from './trace-context.ts'

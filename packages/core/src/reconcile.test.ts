@@ -1,6 +1,6 @@
 import test from 'ava'
 import fc from 'fast-check'
-import { Batcher, DeltaTracker, KeyedQueue, SetDigest } from './index.ts'
+import { DeltaTracker, KeyedQueue, SetDigest } from './index.ts'
 
 test('after applying what the tracker asks for, actual equals desired', (t) => {
   const table = fc.dictionary(fc.string({ maxLength: 3 }), fc.integer({ min: 0, max: 3 }))
@@ -30,46 +30,6 @@ test('a digest depends on the set and not on the order or the path to it', (t) =
       backward.remove(extra)
       t.is(forward.toString(), backward.toString())
     }),
-  )
-})
-
-test('what arrives during a flush leaves with the next one, and each item gets its own outcome', async (t) => {
-  const flushed: number[][] = []
-  const batcher = new Batcher<number, string>({
-    maxItems: 3,
-    async flush(items) {
-      flushed.push([...items])
-      await new Promise((resolve) => setImmediate(resolve))
-      return items.map((item) => (item === 4 ? { status: 'rejected', reason: new Error('four') } : { status: 'fulfilled', value: `n${item}` }))
-    },
-  })
-  const outcomes = await Promise.allSettled([1, 2, 3, 4, 5].map((item) => batcher.add(item)))
-  t.deepEqual(flushed, [
-    [1, 2, 3],
-    [4, 5],
-  ])
-  t.deepEqual(
-    outcomes.map((outcome) => (outcome.status === 'fulfilled' ? outcome.value : (outcome.reason as Error).message)),
-    ['n1', 'n2', 'n3', 'four', 'n5'],
-  )
-})
-
-test('a flush that throws fails every item of its batch and no other', async (t) => {
-  let first = true
-  const batcher = new Batcher<number, number>({
-    maxItems: 2,
-    async flush(items) {
-      if (first) {
-        first = false
-        throw new Error('etcd went away')
-      }
-      return items.map((value) => ({ status: 'fulfilled', value }))
-    },
-  })
-  const outcomes = await Promise.allSettled([1, 2, 3].map((item) => batcher.add(item)))
-  t.deepEqual(
-    outcomes.map((outcome) => outcome.status),
-    ['rejected', 'rejected', 'fulfilled'],
   )
 })
 

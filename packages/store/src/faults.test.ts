@@ -124,7 +124,6 @@ test('every operation on an etcd that swallows everything fails inside its deadl
     (call) => store.get('k', call),
     (call) => store.list('k', call),
     (call) => store.commit(claim('k', 'us'), call),
-    (call) => store.lease(5_000, call),
     (call) => store.grantLease(5_000, call),
     (call) => store.renewLease(1n, call),
     (call) => store.revokeLease(1n, call),
@@ -137,28 +136,19 @@ test('every operation on an etcd that swallows everything fails inside its deadl
   t.true((await commit(store, claim('other', 'us'))).succeeded)
 })
 
-test('a lease that cannot be renewed is lost before etcd gives its records to others', async (t) => {
+test('a lease that was lost while nobody could renew it is known to be lost, and takes no record any more', async (t) => {
   const { proxy, store, direct } = await setUp(t)
-  const lease = await within((call) => store.lease(3_000, call))
-  await commit(store, { write: [{ put: 'live', value: 'us', lease: lease.id }] })
-  await pause(1_500)
-  proxy.swallowReplies()
-  t.false(lease.lost.aborted)
-  while (!lease.lost.aborted) {
-    t.not(await get(direct, 'live'), undefined)
-    await pause(10)
-  }
-  t.true(HeddleError.is(lease.lost.reason) && lease.lost.reason.retryable)
-})
-
-test('a lease that somebody revoked is lost at the next renewal', async (t) => {
-  const { store, direct } = await setUp(t)
-  const lease = await within((call) => store.lease(60_000, call))
-  const short = await within((call) => store.lease(3_000, call))
-  await within((call) => direct.revokeLease(short.id, call))
-  await until(() => short.lost.aborted)
-  t.regex(String(short.lost.reason), /does not know it/)
-  t.false(lease.lost.aborted)
+  const lease = await within((call) => store.grantLease(2_000, call))
+  await commit(store, { write: [{ put: 'live', value: 'us', lease }] })
+  proxy.blackHole()
+  const error = await t.throwsAsync(within((call) => store.renewLease(lease, call), 600))
+  t.true(HeddleError.is(error) && error.retryable, 'not to have heard is not to have lost')
+  await until(async () => (await get(direct, 'live')) === undefined)
+  proxy.pass()
+  t.false(await within((call) => store.renewLease(lease, call)))
+  const refused = await t.throwsAsync(commit(store, { write: [{ put: 'live', value: 'us', lease }] }))
+  t.true(HeddleError.is(refused) && refused.retryable)
+  t.regex(String(refused), /lease not found/)
 })
 
 test('what was acknowledged while etcd was killed and restarted is there, and nothing that was refused as foreign is ours', async (t) => {
@@ -221,25 +211,24 @@ test('a listing far above a gRPC message is complete and of one revision althoug
   t.is(listing.records.length, 6_000 + fresh)
 })
 
-test('close lets the process end with a watch, a lease and calls in flight', async (t) => {
+test('close lets the process end with a watch and calls in flight', async (t) => {
   const { etcd } = await setUp(t)
   const source = `
     const { connectStore } = await import(${JSON.stringify(new URL('./index.ts', import.meta.url).href)})
     const { withCall } = await import(${JSON.stringify(import.meta.resolve('@heddle/core'))})
     const logger = { warn() {}, info() {} }
     const store = connectStore({ endpoints: [${JSON.stringify(etcd.url)}], logger })
-    const lease = await withCall({ timeoutMs: 5000 }, (call) => store.lease(30_000, call))
     const watching = store.watch('w/', { onSnapshot() {}, onBatch() {} })
     await watching.ready
     const flying = withCall({ timeoutMs: 5000 }, (call) => store.get('k', call)).catch(() => {})
     await store.close()
     await flying
-    console.log(lease.lost.aborted)`
+    console.log('closed')`
   const child = spawn(process.execPath, ['--input-type=module', '-e', source], { stdio: ['ignore', 'pipe', 'inherit'], timeout: 20_000, killSignal: 'SIGKILL' })
   let output = ''
   child.stdout.on('data', (chunk) => {
     output += chunk
   })
   const [code, signal] = await new Promise<[number | null, string | null]>((resolve) => child.once('close', (...ended) => resolve(ended)))
-  t.deepEqual([code, signal, output.trim()], [0, null, 'true'])
+  t.deepEqual([code, signal, output.trim()], [0, null, 'closed'])
 })

@@ -4,9 +4,8 @@
  */
 import { type Call, type Clock, HeddleError, systemClock } from '@heddle/core'
 import { checkTransaction, measure } from './group-commit.ts'
-import { toSeconds } from './lease.ts'
-import { etcdFailure } from './port.ts'
-import type { Committed, Compare, Lease, Listing, ListPart, Store, StoredRecord, Transaction, WatchBatch, Watching, WatchListener } from './types.ts'
+import { etcdFailure, toSeconds } from './port.ts'
+import type { Committed, Compare, Listing, ListPart, Store, StoredRecord, Transaction, WatchBatch, Watching, WatchListener } from './types.ts'
 
 interface Held {
   readonly record: StoredRecord
@@ -116,27 +115,6 @@ export class MemoryStore implements Store {
     this.#watches.add(watch)
     watch.snapshot(this.#listing(prefix), this.#epochText())
     return watch
-  }
-
-  async lease(ttlMs: number, call: Call): Promise<Lease> {
-    const id = await this.grantLease(ttlMs, call)
-    const lost = new AbortController()
-    const lose = () => {
-      stop()
-      this.#expire(id)
-      lost.abort(new HeddleError('unavailable', `the lease ${id} can no longer be relied on`, { remedy: 'register again with a new lease' }))
-    }
-    let renewedMs = this.#clock.monotonicMs()
-    let stop = () => {}
-    const renew = () => {
-      if (this.healthy && this.#leases.has(id)) {
-        renewedMs = this.#clock.monotonicMs()
-        this.#arm(id)
-      } else if (this.healthy || this.#clock.monotonicMs() - renewedMs >= ttlMs * 0.9) return lose()
-      stop = this.#clock.after(this.healthy ? ttlMs / 3 : ttlMs / 20, renew)
-    }
-    renew()
-    return { id, lost: lost.signal, close: async () => lose() }
   }
 
   async grantLease(ttlMs: number, call: Call): Promise<bigint> {

@@ -80,6 +80,11 @@ export function reasonOf(error: unknown): EtcdReason | undefined {
   return HeddleError.is(error) ? (error.details['etcd'] as EtcdReason | undefined) : undefined
 }
 
+/** etcd counts in seconds; it raises what is below its minimum (2 s with default election times). */
+export function toSeconds(ttlMs: number): number {
+  return Math.max(1, Math.ceil(ttlMs / 1_000))
+}
+
 /** The exclusive end of all keys that begin with `prefix` (etcd's clientv3.GetPrefixRangeEnd); of all keys for ''. */
 export function prefixEnd(prefix: string): Buffer {
   const end = Buffer.from(prefix)

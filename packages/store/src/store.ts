@@ -4,10 +4,9 @@ import { commitOnce } from './ambiguous.ts'
 import { attemptMs, untilReply } from './attempts.ts'
 import { defaultLimits, GroupCommit, type GroupCommitLimits } from './group-commit.ts'
 import { Health } from './health.ts'
-import { holdLease, toSeconds } from './lease.ts'
 import { listPrefix } from './list.ts'
-import { type EtcdPort, type Logger, reasonOf } from './port.ts'
-import type { Committed, Lease, Listing, ListPart, Store, StoredRecord, Transaction, Watching, WatchListener } from './types.ts'
+import { type EtcdPort, type Logger, reasonOf, toSeconds } from './port.ts'
+import type { Committed, Listing, ListPart, Store, StoredRecord, Transaction, Watching, WatchListener } from './types.ts'
 import { PrefixWatch } from './watch.ts'
 
 export class EtcdStore implements Store {
@@ -17,7 +16,6 @@ export class EtcdStore implements Store {
   readonly #group: GroupCommit
   readonly #health: Health
   readonly #watches = new Set<PrefixWatch>()
-  readonly #leases = new Set<Lease>()
   #closed = false
 
   constructor(port: EtcdPort, logger: Logger, clock: Clock, limits: GroupCommitLimits = defaultLimits) {
@@ -69,19 +67,6 @@ export class EtcdStore implements Store {
     return watching
   }
 
-  lease(ttlMs: number, call: Call): Promise<Lease> {
-    return this.#within('etcd lease', { 'heddle.lease.ttl_ms': ttlMs }, call, async () => {
-      const lease = await untilReply(call, () => holdLease(this.#port, this.#clock, ttlMs, attemptMs(call)))
-      if (call.signal.aborted || this.#closed) {
-        await lease.close()
-        throw lease.lost.reason
-      }
-      this.#leases.add(lease)
-      lease.lost.addEventListener('abort', () => this.#leases.delete(lease), { once: true })
-      return lease
-    })
-  }
-
   grantLease(ttlMs: number, call: Call): Promise<bigint> {
     return this.#within('etcd lease grant', {}, call, async () => (await untilReply(call, () => this.#port.grantLease(toSeconds(ttlMs), attemptMs(call)))).id)
   }
@@ -102,7 +87,7 @@ export class EtcdStore implements Store {
     if (this.#closed) return
     this.#closed = true
     this.#health.stop()
-    await Promise.all([...this.#watches, ...this.#leases].map((open) => open.close()))
+    await Promise.all([...this.#watches].map((watching) => watching.close()))
     this.#port.close()
   }
 

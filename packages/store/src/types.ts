@@ -69,14 +69,6 @@ export interface Watching {
   close(): Promise<void>
 }
 
-export interface Lease {
-  readonly id: bigint
-  /** Aborts when the lease can no longer be relied on: at its time to live less a margin after the last renewal was sent. */
-  readonly lost: AbortSignal
-  /** Revokes it. */
-  close(): Promise<void>
-}
-
 export interface Store {
   get(key: string, call: Call): Promise<StoredRecord | undefined>
   /** Every record of a prefix at one revision, in the order of their keys; pages inside, so the size does not matter. */
@@ -90,9 +82,7 @@ export interface Store {
   commit(transaction: Transaction, call: Call): Promise<Committed>
   /** Lists, then follows. Reconnects, relists after compaction; runs until closed. */
   watch(prefix: string, listener: WatchListener): Watching
-  /** A lease kept alive by this process. */
-  lease(ttlMs: number, call: Call): Promise<Lease>
-  /** Grants a lease somebody else keeps alive by `renewLease` (any replica may). */
+  /** Grants a lease that whoever knows its id, in any replica, keeps alive by `renewLease`. */
   grantLease(ttlMs: number, call: Call): Promise<bigint>
   /** False when the lease is gone. */
   renewLease(id: bigint, call: Call): Promise<boolean>
