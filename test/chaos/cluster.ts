@@ -1,6 +1,7 @@
 /**
- * A cluster to hurt: one NATS, one etcd, each service a process of its own that can be killed and started again, two
- * hosts as network namespaces. Container runtimes are played by the real CNI launcher.
+ * A cluster to hurt: one NATS, one etcd, two hosts as network namespaces, every process one that can be killed and started
+ * again. Each service is a process of its own, but for the second host's, which share one as on a host that is really run.
+ * Container runtimes are played by the real CNI launcher.
  */
 import { join, resolve } from 'node:path'
 import {
@@ -15,10 +16,11 @@ import {
   startNats,
   type UnderlayHost,
 } from '@heddle/testkit'
+import { remains } from './remains.ts'
 
 export interface Member {
   readonly name: string
-  /** SIGKILL, then the same service again on the same files; resolves when it is ready. */
+  /** SIGKILL, then the same services again on the same files; resolves when they are ready. */
   restart(): Promise<void>
   current(): HeddleProcess
 }
@@ -26,8 +28,6 @@ export interface Member {
 export interface ChaosHost {
   readonly name: string
   readonly netns: string
-  readonly gateway: Member
-  readonly wiring: Member
   readonly cni: ReturnType<typeof cniRuntime>
   /** Path of the fabric namespace. */
   readonly fabric: string
@@ -37,19 +37,28 @@ export interface ChaosCluster {
   readonly nats: ServerHandle
   readonly etcd: ServerHandle
   readonly members: readonly Member[]
+  /** Gateway and netns-wiring apart, and together. */
   readonly hosts: readonly [ChaosHost, ChaosHost]
+  /** One that is there now. */
+  gateway(): HeddleProcess
+  /** What of any network is in etcd or a kernel; waits so long for it to go. */
+  remains(withinMs: number): Promise<string[]>
   /** A sandbox: a network namespace, removed with the laboratory. */
   sandbox(name: string): Promise<string>
 }
 
+export const cniConfig = { cniVersion: '1.1.0', name: 'chaos', type: 'heddle' }
+/** A call that takes longer has outlived its deadline. */
+export const cniTimeoutMs = 6_000
+
 const launcher = resolve(import.meta.dirname, '../../deploy/cni-launcher/heddle-cni')
 /** Short graces, so that a test sees the sweeps work. An ADD takes a second at most here. */
-export const graceMs = 12_000
+const graceMs = 12_000
 const sweeps = {
   ipam: { sweepIntervalMs: 1_000, graceMs, provisionalGraceMs: graceMs },
   networks: { sweepIntervalMs: 1_000, graceMs, reservedGraceMs: graceMs },
   wiring: { underlay: { interface: 'eth0' }, reconcileMs: 2_000, orphanGraceMs: graceMs, lingerMs: 1_000 },
-  gateway: { cni: { timeoutMs: 6_000 } },
+  gateway: { cni: { timeoutMs: cniTimeoutMs } },
 }
 
 export async function startCluster({ scope, dir }: Lab): Promise<ChaosCluster> {
@@ -59,10 +68,10 @@ export async function startCluster({ scope, dir }: Lab): Promise<ChaosCluster> {
   scope.defer('nats', () => nats.stop())
   const etcd = await startEtcd({ address: underlay.gateway })
   scope.defer('etcd', () => etcd.stop())
-  const start = async (name: string, service: string, host: string, netns?: string): Promise<Member> => {
+  const start = async (name: string, services: readonly string[], host: string, netns?: string): Promise<Member> => {
     const launch = () =>
       startHeddle(scope, {
-        ...{ host, dir: join(dir, name), services: [service], nats: [nats.url], etcd: [etcd.url], config: sweeps },
+        ...{ host, dir: join(dir, name), services, nats: [nats.url], etcd: [etcd.url], config: sweeps },
         ...(netns === undefined ? {} : { netns }),
       })
     let process = await launch()
@@ -75,24 +84,31 @@ export async function startCluster({ scope, dir }: Lab): Promise<ChaosCluster> {
       },
     }
   }
-  const brains = await Promise.all(['ipam', 'networks', 'overlay'].map((service) => start(service, service, 'control')))
-  const host = async ({ name }: UnderlayHost, index: number): Promise<ChaosHost> => {
-    const netns = `/run/netns/${name}`
-    const [wiring, gateway] = await Promise.all([start(`w${index}`, 'netns-wiring', `h${index}`, netns), start(`g${index}`, 'gateway', `h${index}`, netns)])
-    const cni = cniRuntime(launcher, { HEDDLE_CNI_SOCKET: gateway.current().cniSocket })
-    return { name: `h${index}`, netns, gateway, wiring, cni, fabric: join(wiring.current().runDir, 'netns/fabric') }
+  const brains = await Promise.all(['ipam', 'networks', 'overlay'].map((service) => start(service, [service], 'control')))
+  /** `parts`: which services share a process; the gateway is of the first. */
+  const startHost = async ({ path: netns }: UnderlayHost, name: string, parts: readonly (readonly string[])[]) => {
+    const members = await Promise.all(parts.map((services) => start(`${name}-${services[0]}`, services, name, netns)))
+    const [door, hands] = [members[0], members.at(-1)] as [Member, Member]
+    const cni = cniRuntime(launcher, { HEDDLE_CNI_SOCKET: door.current().cniSocket })
+    return { members, door, host: { name, netns, cni, fabric: join(hands.current().runDir, 'netns/fabric') } }
   }
   const [first, second] = underlay.hosts as [UnderlayHost, UnderlayHost]
-  const hosts = [await host(first, 0), await host(second, 1)] as const
+  const apart = await startHost(first, 'apart', [['gateway'], ['netns-wiring']])
+  const together = await startHost(second, 'together', [['gateway', 'netns-wiring']])
+  const hosts = [apart.host, together.host] as const
+  await apart.door.current().cli(['network', 'create', cniConfig.name, '--subnet', '10.66.0.0/24', '--subnet', 'fd66::/64'])
   return {
     nats,
     etcd,
-    members: [...brains, ...hosts.flatMap(({ gateway, wiring }) => [gateway, wiring])],
+    members: [...brains, ...apart.members, ...together.members],
     hosts,
+    gateway: () => apart.door.current(),
+    remains: (withinMs) => remains(etcd.url, hosts, withinMs),
     async sandbox(name) {
-      scope.defer(`sandbox ${name}`, () => run(['ip', 'netns', 'delete', name]))
-      await run(['ip', 'netns', 'add', name])
-      return `/run/netns/${name}`
+      const namespace = `hdc-${process.pid}-${name}`
+      scope.defer(`sandbox ${name}`, () => run(['ip', 'netns', 'delete', namespace]))
+      await run(['ip', 'netns', 'add', namespace])
+      return `/run/netns/${namespace}`
     },
   }
 }

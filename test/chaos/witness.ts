@@ -1,36 +1,66 @@
-/** Two containers that run through it all: a ping between them every 20 ms, of which none may be lost to a control-plane fault. */
+/** Two containers that run through it all: pings between them every 20 ms, of which none may be lost to a control-plane fault. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { text } from 'node:stream/consumers'
-import { run } from '@heddle/testkit'
-import type { ChaosCluster } from './cluster.ts'
+import { type CniCall, type LabScope, run } from '@heddle/testkit'
+import { addressesOf } from './churn.ts'
+import { type ChaosCluster, cniConfig } from './cluster.ts'
 
-export interface Witness {
-  /** Ends the ping; answers how many were sent and received. */
-  stop(): Promise<{ readonly sent: number; readonly received: number }>
+export interface Packets {
+  readonly family: 'IPv4' | 'IPv6'
+  readonly sent: number
+  readonly received: number
 }
 
-export async function startWitness(cluster: ChaosCluster): Promise<Witness> {
-  const [first, second] = cluster.hosts
-  const [from, to] = [await cluster.sandbox(`hdc${process.pid}-from`), await cluster.sandbox(`hdc${process.pid}-to`)]
-  const config = { cniVersion: '1.1.0', name: 'chaos', type: 'heddle' }
-  const here = await first.cni({ command: 'ADD', containerId: 'witness-from', netns: from, ifname: 'eth0', config })
-  const there = await second.cni({ command: 'ADD', containerId: 'witness-to', netns: to, ifname: 'eth0', config })
-  if (here.exitCode !== 0 || there.exitCode !== 0) throw new Error(`the witnesses could not be attached: ${here.stdout} ${there.stdout}`)
-  const address = String(there.json.ips[0].address).split('/')[0] ?? ''
+export interface Witness {
+  /** The addresses of both, with their container. */
+  readonly taken: ReadonlyMap<string, string>
+  /** Ends the pings; answers how many were sent and received. */
+  stop(): Promise<readonly Packets[]>
+  detach(): Promise<void>
+}
+
+export async function startWitness(scope: LabScope, cluster: ChaosCluster): Promise<Witness> {
+  const attached: { readonly call: Omit<CniCall, 'command'>; readonly addresses: readonly string[] }[] = []
+  for (const [index, containerId] of ['witness-from', 'witness-to'].entries()) {
+    const call = { containerId, netns: await cluster.sandbox(containerId), ifname: 'eth0', config: cniConfig }
+    const added = await cluster.hosts[index]?.cni({ command: 'ADD', ...call })
+    if (added?.exitCode !== 0) throw new Error(`${containerId} could not be attached: ${added?.stdout}`)
+    attached.push({ call, addresses: addressesOf(added) })
+  }
+  const [from, to] = attached
+  const pings = await Promise.all(
+    (to?.addresses ?? []).map(async (address) => {
+      const target = address.split('/')[0] ?? ''
+      const family = target.includes(':') ? ('IPv6' as const) : ('IPv4' as const)
+      return { family, stop: await startPing(scope, from?.call.netns ?? '', family === 'IPv6' ? 'ping6' : 'ping', target) }
+    }),
+  )
+  return {
+    taken: new Map(attached.flatMap(({ call, addresses }) => addresses.map((address) => [address, call.containerId ?? ''] as const))),
+    stop: () => Promise.all(pings.map(async ({ family, stop }) => ({ family, ...(await stop()) }))),
+    async detach() {
+      for (const [index, { call }] of attached.entries()) {
+        const deleted = await cluster.hosts[index]?.cni({ command: 'DEL', ...call })
+        if (deleted?.exitCode !== 0) throw new Error(`${call.containerId} could not be detached: ${deleted?.stdout}`)
+      }
+    },
+  }
+}
+
+async function startPing(scope: LabScope, netns: string, applet: string, target: string) {
   // The first packet may meet the other host before it knows the sender.
-  await run(['nsenter', `--net=${from}`, 'busybox', 'ping', '-c', '3', '-W', '2', address]).catch(() => '')
-  const ping = spawn('nsenter', [`--net=${from}`, 'setpriv', '--pdeathsig', 'KILL', 'busybox', 'sh', '-c', `exec busybox ping -i 0.02 ${address}`], {
+  await run(['nsenter', `--net=${netns}`, 'busybox', applet, '-c', '3', '-W', '2', target]).catch(() => '')
+  const ping = spawn('nsenter', [`--net=${netns}`, 'setpriv', '--pdeathsig', 'KILL', 'busybox', 'sh', '-c', `exec busybox ${applet} -i 0.02 ${target}`], {
     stdio: ['ignore', 'pipe', 'ignore'],
   })
+  scope.defer(applet, () => ping.kill('SIGKILL'))
   const output = text(ping.stdout)
-  return {
-    async stop() {
-      ping.kill('SIGINT')
-      if (ping.exitCode === null && ping.signalCode === null) await once(ping, 'exit')
-      const [, sent, received] = /(\d+) packets transmitted, (\d+) packets received/.exec(await output) ?? []
-      if (sent === undefined || received === undefined) throw new Error('ping gave no summary')
-      return { sent: Number(sent), received: Number(received) }
-    },
+  return async () => {
+    ping.kill('SIGINT')
+    if (ping.exitCode === null && ping.signalCode === null) await once(ping, 'exit')
+    const [, sent, received] = /(\d+) packets transmitted, (\d+) packets received/.exec(await output) ?? []
+    if (sent === undefined || received === undefined) throw new Error(`${applet} gave no summary`)
+    return { sent: Number(sent), received: Number(received) }
   }
 }
