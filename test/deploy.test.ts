@@ -7,7 +7,7 @@ import { execa } from 'execa'
 import { parse } from 'yaml'
 import { root } from './sources.ts'
 
-const heddle = ['--max-semi-space-size=1', join(root, 'services/heddle/src/cli/main.ts')]
+const heddle = [join(root, 'services/heddle/src/cli/main.ts')]
 const environment = {
   HEDDLE_NATS_BRAINS_PASSWORD: 'a',
   HEDDLE_NATS_HOST_PASSWORD: 'b',

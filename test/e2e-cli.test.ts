@@ -114,8 +114,7 @@ test('help is there for every command, with examples, and loads nothing of the s
   for (const word of ['Examples:', 'Exit codes:', 'heddle up', 'network', 'endpoint', 'pool', 'host', 'trace', 'doctor', 'version'])
     t.true(stdout.includes(word), word)
   const hook = 'import{registerHooks}from"node:module";registerHooks({load(url,context,next){process.stderr.write(url+"\\n");return next(url,context)}})'
-  const [node = '', ...rest] = heddleCommand()
-  const { stderr } = await execa(node, ['--import', `data:text/javascript,${encodeURIComponent(hook)}`, ...rest, '--help'])
+  const { stderr } = await heddle(['--help'], { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(hook)}` })
   t.regex(stderr, /commander/)
   t.notRegex(stderr, /(services\/(ipam|networks|overlay|netns-wiring|gateway)|packages\/\w+)\/src/)
 })

@@ -44,10 +44,11 @@ export interface HeddleProcess {
 
 const repository = resolve(import.meta.dirname, '../../../..')
 
-/** The bundle where one was made (LAB_BUNDLE=1), else the sources. */
+/** The bundle where one was made (LAB_BUNDLE=1), else the sources; run as its own first line says, by this Node. */
 export function heddleCommand(): readonly string[] {
-  const entry = process.env['LAB_BUNDLE'] === '1' ? 'dist/heddle.js' : 'services/heddle/src/cli/main.ts'
-  return [process.execPath, '--max-semi-space-size=2', '--max-old-space-size=64', join(repository, entry)]
+  const entry = join(repository, process.env['LAB_BUNDLE'] === '1' ? 'dist/heddle.js' : 'services/heddle/src/cli/main.ts')
+  const words = /^#!\/usr\/bin\/env -S (.+)$/m.exec(readFileSync(entry, 'utf8'))?.[1]?.split(' ') ?? ['node']
+  return ['env', ...words.map((word) => (word === 'node' ? process.execPath : word)), entry]
 }
 
 export async function startHeddle(scope: LabScope, options: HeddleOptions): Promise<HeddleProcess> {
@@ -78,7 +79,7 @@ export async function startHeddle(scope: LabScope, options: HeddleOptions): Prom
     ...(options.netns === undefined ? {} : { netns: options.netns }),
     command: [...heddleCommand(), 'up', '--config', configFile],
     logPath,
-    env: { HEDDLE_CONFIG: '', MALLOC_ARENA_MAX: '1' },
+    env: { HEDDLE_CONFIG: '' },
     ready: () => existsSync(logPath) && readyLine(logPath) !== undefined,
   })
   const ready = readyLine(logPath) ?? ''

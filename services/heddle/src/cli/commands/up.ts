@@ -20,8 +20,7 @@ Examples:
   heddle up --services host --nats nats://10.0.0.1:4222         a host of a cluster
   heddle up --config /etc/heddle/heddle.yaml --set log.level=debug
 
-Memory: the shipped heddle.js runs itself as MALLOC_ARENA_MAX=1 node --max-semi-space-size=1, which keeps a host small;
-do the same when you start it with node yourself.`,
+Start the program file itself, not node with it: its first line has the settings of Node that keep a host small.`,
     )
     .action(async (flags: ConfigFlags & { printGraph?: boolean }) => {
       const [{ loadUpConfig }, { up }, { serviceGraph }] = await Promise.all([
