@@ -21,6 +21,8 @@ export interface PluginCall {
   readonly kept?: boolean
 }
 
+const refusalTimeoutMs = 1000
+
 /** Runs `body` as the root of a trace that this host's gateway keeps. Rejects at the deadline at the latest. */
 export function pluginCall<T>(parts: Pick<FlowParts, 'cluster' | 'clock' | 'traces'>, options: PluginCall, body: (call: Call) => Promise<T>): Promise<T> {
   const context = withService(rootContext(parts.cluster.host, options.trace), 'gateway')
@@ -30,6 +32,12 @@ export function pluginCall<T>(parts: Pick<FlowParts, 'cluster' | 'clock' | 'trac
       return raceCall(body(inner), inner)
     }),
   )
+}
+
+/** A call that was refused before it began, as a trace of its own: whoever looks for why a call failed looks there. */
+export async function traceRefusal(parts: Parameters<typeof pluginCall>[0], name: string, failure: unknown, trace: Partial<TraceHeaders> = {}): Promise<void> {
+  const options = { name, attributes: {}, timeoutMs: refusalTimeoutMs, key: '', signal: new AbortController().signal, trace }
+  await pluginCall(parts, options, () => Promise.reject(failure)).catch(() => {})
 }
 
 /** How long a door that stops lets its calls run. Normal ones are through by then; what is left of the grace is for undoing the others. */

@@ -15,7 +15,7 @@ export interface CniEnvironment {
   readonly allowsHostNetns: boolean
   /** CNI_ARGS, every key. */
   readonly args: ReadonlyMap<string, string>
-  readonly trace: Partial<TraceHeaders>
+  readonly trace: TraceHeaders
 }
 
 /** NSFS_MAGIC of uapi/linux/magic.h: the file system of namespace files. */
@@ -44,8 +44,12 @@ export function parseEnvironment(env: ReadonlyMap<string, string>): CniEnvironme
     allowsHostNetns: ['1', 'true'].includes(read('CNI_NETNS_OVERRIDE').toLowerCase()),
     // A runtime may leave behind arguments that no longer parse; they must not keep a container from going away.
     args: command === 'ADD' ? parseArgs(read('CNI_ARGS')) : new Map(),
-    trace: { traceparent: read('TRACEPARENT'), tracestate: read('TRACESTATE') },
+    trace: traceHeadersOf(env),
   }
+}
+
+export function traceHeadersOf(env: ReadonlyMap<string, string>): TraceHeaders {
+  return { traceparent: env.get('TRACEPARENT') ?? '', tracestate: env.get('TRACESTATE') ?? '' }
 }
 
 /**

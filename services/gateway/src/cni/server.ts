@@ -1,10 +1,10 @@
 /** Hears the launcher on `cni.sock`: one request a connection. A caller that hangs up cancels its call, which undoes itself. */
 import { createServer, type Server, type Socket } from 'node:net'
 import { HeddleError } from '@heddle/core'
-import { CallsUnderWay, listenUnix, pluginCall } from '../door.ts'
+import { CallsUnderWay, listenUnix, pluginCall, traceRefusal } from '../door.ts'
 import type { FlowParts } from '../flows/parts.ts'
 import { type CniConfig, parseConfig, versionIn } from './config.ts'
-import { type CniEnvironment, parseEnvironment } from './environment.ts'
+import { type CniEnvironment, parseEnvironment, traceHeadersOf } from './environment.ts'
 import { type CniAnswer, failureAnswer } from './failure.ts'
 import { type CniRequest, encodeAnswer, FrameReader } from './frame.ts'
 import { status } from './status.ts'
@@ -79,13 +79,18 @@ export class CniServer {
 
   /** Never rejects. */
   async answer({ env, stdin }: CniRequest, signal: AbortSignal): Promise<CniAnswer> {
+    const command = env.get('CNI_COMMAND') ?? ''
+    if (command === 'VERSION') return succeed({ cniVersion: versionAsked(stdin), supportedVersions: cniVersions })
     let version: string = newestVersion
+    let understood = false
     try {
-      if (env.get('CNI_COMMAND') === 'VERSION') return succeed({ cniVersion: versionAsked(stdin), supportedVersions: cniVersions })
       version = checkVersion(stdin.trim() === '' ? newestVersion : versionIn(stdin))
       const environment = parseEnvironment(env)
-      return await this.#run(environment, parseConfig(stdin), signal)
+      const config = parseConfig(stdin)
+      understood = true
+      return await this.#run(environment, config, signal)
     } catch (error) {
+      if (!understood) await traceRefusal(this.#parts, `cni ${command.slice(0, 40)}`, error, traceHeadersOf(env))
       return failureAnswer(error, version)
     }
   }

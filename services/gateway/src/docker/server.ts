@@ -6,7 +6,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { HeddleError, invalid, raceCall, withCall } from '@heddle/core'
 import type { z } from 'zod'
-import { CallsUnderWay, listenUnix, pluginCall } from '../door.ts'
+import { CallsUnderWay, listenUnix, pluginCall, traceRefusal } from '../door.ts'
 import type { FlowParts } from '../flows/parts.ts'
 import type { Route } from './route.ts'
 
@@ -81,6 +81,7 @@ export class DockerServer {
     try {
       body = route.schema === undefined ? {} : parseBody(route.schema, await this.#read(request, signal))
     } catch (error) {
+      await traceRefusal(this.#parts, `docker ${method}`, error)
       return refusal(error instanceof TooBig ? 413 : 400, HeddleError.from(error))
     }
     try {
