@@ -63,7 +63,7 @@ static void absent(const char *what) {
     put(text, (size_t)n);
     _exit(0);
   }
-  fail(strcmp(command, "STATUS") == 0 ? 50 : 11, what, "start it with `systemctl start heddle-gateway` or `heddle up`, then try again");
+  fail(strcmp(command, "STATUS") == 0 ? 50 : 11, what, "start it with `systemctl start heddle-host` (on a single machine: heddle) or `heddle up`, then try again");
 }
 
 static void wait_for(int fd, short events) {
@@ -121,22 +121,34 @@ static void use_path(const char *path, size_t length) {
   socket_path[length] = 0;
 }
 
-/* The string value of the first such key, or NULL: enough for values of ours that never need escaping. */
-static const char *find_string(const char *json, const char *quoted_key, size_t *length) {
-  const char *at = strstr(json, quoted_key);
-  if (at == NULL) return NULL;
-  at += strlen(quoted_key);
-  at += strspn(at, " \t\r\n");
-  if (*at++ != ':') return NULL;
-  at += strspn(at, " \t\r\n");
-  if (*at++ != '"') return NULL;
-  *length = strcspn(at, "\"\\");
-  return at[*length] == '"' ? at : NULL;
+/*
+ * The string value of this key of the configuration itself, not of an object in it, or NULL: enough for values of ours,
+ * which need no escaping.
+ */
+static const char *find_string(const char *json, const char *key, size_t *length) {
+  int depth = 0;
+  for (const char *at = json; *at != 0; at++) {
+    if (*at == '{' || *at == '[') depth++;
+    if (*at == '}' || *at == ']') depth--;
+    if (*at != '"') continue;
+    const char *text = ++at;
+    while (*at != 0 && *at != '"') at += *at == '\\' && at[1] != 0 ? 2 : 1;
+    if (*at == 0) return NULL;
+    if (depth != 1 || (size_t)(at - text) != strlen(key) || memcmp(text, key, strlen(key)) != 0) continue;
+    const char *value = at + 1;
+    value += strspn(value, " \t\r\n");
+    if (*value++ != ':') continue;
+    value += strspn(value, " \t\r\n");
+    if (*value++ != '"') return NULL;
+    *length = strcspn(value, "\"\\");
+    return value[*length] == '"' ? value : NULL;
+  }
+  return NULL;
 }
 
 static void find_socket(const char *json) {
   size_t length;
-  const char *given = getenv("HEDDLE_CNI_SOCKET"), *configured = find_string(json, "\"socket\"", &length);
+  const char *given = getenv("HEDDLE_CNI_SOCKET"), *configured = find_string(json, "socket", &length);
   if (given != NULL && *given != 0) {
     use_path(given, strlen(given));
     return;
@@ -161,7 +173,7 @@ static void find_socket(const char *json) {
 /* The configuration's cniVersion, for errors of our own, if it looks like one. */
 static void find_version(const char *json) {
   size_t length;
-  const char *at = find_string(json, "\"cniVersion\"", &length);
+  const char *at = find_string(json, "cniVersion", &length);
   if (at == NULL || length == 0 || length >= sizeof version || strspn(at, "0123456789.") < length) return;
   memcpy(version, at, length);
   version[length] = 0;

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -64,6 +64,8 @@ test('without a gateway it answers in the version of the configuration, naming t
   t.is(added.exitCode, 1)
   t.like(added.json, { cniVersion: '0.4.0', code: 11 })
   t.regex(added.json.msg, /\/run\/absent\/cni\.sock; start it/)
+  const unit = /systemctl start ([\w-]+)/.exec(added.json.msg)?.[1]
+  t.true(existsSync(join(source, `../systemd/${unit}.service`)), `there is a unit ${unit}`)
   t.notRegex(added.stdout, /not found|no such file/i)
   t.is((await run({ command: 'STATUS', config: blueConfig })).json.code, 50)
   const version = await run({ command: 'VERSION', config: { cniVersion: '1.0.0' } })
@@ -106,6 +108,10 @@ test('the socket comes from the environment, the configuration, the file beside 
   const bare = cniRuntime(launcher)
   t.regex((await bare(add)).json.msg, /default\.sock/)
   t.is((await bare({ ...add, config: { ...blueConfig, socket: answering } })).json, 'here')
+  for (const elsewhere of [{ args: { socket: answering } }, { list: ['socket', { socket: answering }] }, { note: '"socket": "' }, { note: 'socket' }])
+    t.regex((await bare({ ...add, config: { ...blueConfig, ...elsewhere } })).json.msg, /default\.sock/, 'only the key of the configuration itself counts')
+  const escaped = { ...blueConfig, note: 'a \\" \\\\', args: { socket: '/run/absent/cni.sock' }, socket: answering }
+  t.is((await bare({ ...add, config: escaped })).json, 'here')
   writeFileSync(`${launcher}.conf`, `${answering}\n`)
   t.is((await bare(add)).json, 'here')
   t.regex((await runAt('/run/absent/cni.sock')(add)).json.msg, /absent/)
