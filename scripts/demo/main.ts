@@ -2,7 +2,7 @@
  * Two hosts, one network: a container of dockerd on host 1 and one of containerd on host 2 get addresses from the same
  * pools and reach each other over VXLAN. Every part is real; the hosts are network namespaces. Leaves nothing behind.
  */
-import { type Lab, run, whyNoContainers, withLab } from '@heddle/testkit'
+import { type Lab, LabError, run, whyNoContainers, withLab } from '@heddle/testkit'
 import { checkLeaks } from './leaks.ts'
 import { elapsed, heading, prompt, say, show, step } from './progress.ts'
 import { type Peer, reach, webServer } from './reach.ts'
@@ -21,10 +21,11 @@ try {
   await withLab(story, (what) => say(`  removing ${what}`))
   say(`done in ${elapsed()}: two runtimes, one network, nothing left behind`)
 } catch (error) {
-  const message = error instanceof Error ? error.message : String(error)
-  const interrupted = message.startsWith('interrupted')
-  process.stderr.write(`\n${message}\n`)
-  say(`${interrupted ? 'interrupted' : 'the demo failed'}; what it made has been removed`)
+  const ended = error instanceof LabError ? error : undefined
+  process.stderr.write(`\n${error instanceof Error ? error.message : String(error)}\n`)
+  const stays = ended === undefined || ended.remained.length === 0 ? 'what it made has been removed' : 'what is named above could not be removed'
+  const interrupted = ended?.interrupted === true
+  say(`${interrupted ? 'interrupted' : 'the demo failed'}; ${stays}`)
   // Ends at once, also when a part of the story that was cut off still waits for something.
   process.exit(interrupted ? 130 : 1)
 }
@@ -47,14 +48,17 @@ async function story(lab: Lab): Promise<void> {
   await reach(web2, web1)
   heading('what it took')
   await attachmentTraces(stage)
-  heading('removing both containers and the network')
+  heading('removing both containers')
+  const hosts = [stage.host1, stage.host2]
   await docker(stage, ['rm', '--force', 'web-1'])
-  await docker(stage, ['network', 'rm', 'blue'])
   prompt('host-2', 'ctr task kill --signal SIGKILL web-2')
   await step('  detached by CNI DEL', remove)
-  const hosts = [stage.host1, stage.host2]
+  heading('what is left of them')
+  await checkLeaks(hosts, sweepWithinMs, 'there')
+  heading('removing the network')
+  await docker(stage, ['network', 'rm', 'blue'])
   await cli(stage.host1, ['network', 'rm', 'blue'])
-  heading('what is left')
+  heading('what is left of all')
   await checkLeaks(hosts, sweepWithinMs)
   heading('the end')
 }

@@ -19,6 +19,8 @@ export interface DemoHost {
   readonly name: string
   readonly netns: string
   readonly heddle: HeddleProcess
+  /** Process of its container engine. */
+  readonly enginePid?: number
 }
 
 export interface Stage {
@@ -83,7 +85,7 @@ export async function setStage(lab: Lab): Promise<Stage> {
   return {
     image,
     control: { name: 'control', netns: controlNs.path, heddle: control },
-    host1: { name: 'host-1', netns: ns1.path, heddle: heddle1, dockerd },
-    host2: { name: 'host-2', netns: ns2.path, heddle: heddle2, containerd, binDir, confDir },
+    host1: { name: 'host-1', netns: ns1.path, heddle: heddle1, enginePid: dockerd.program.pid, dockerd },
+    host2: { name: 'host-2', netns: ns2.path, heddle: heddle2, enginePid: containerd.program.pid, containerd, binDir, confDir },
   }
 }

@@ -25,6 +25,8 @@ export interface HeddleProcess {
   readonly host: string
   readonly program: Program
   readonly runDir: string
+  /** Its TMPDIR: what it leaves there is seen, and goes with `dir`. */
+  readonly tmpDir: string
   /** Where Docker's plugin socket is made. */
   readonly pluginDir: string
   readonly cniSocket: string
@@ -54,7 +56,8 @@ export function heddleCommand(): readonly string[] {
 export async function startHeddle(scope: LabScope, options: HeddleOptions): Promise<HeddleProcess> {
   const runDir = join(options.dir, 'run')
   const pluginDir = join(options.dir, 'plugins')
-  for (const path of [runDir, pluginDir]) mkdirSync(path, { recursive: true })
+  const tmpDir = join(options.dir, 'tmp')
+  for (const path of [runDir, pluginDir, tmpDir]) mkdirSync(path, { recursive: true })
   const configFile = join(options.dir, 'heddle.json')
   const { gateway, ...further } = (options.config ?? {}) as { gateway?: object }
   writeFileSync(
@@ -79,7 +82,7 @@ export async function startHeddle(scope: LabScope, options: HeddleOptions): Prom
     ...(options.netns === undefined ? {} : { netns: options.netns }),
     command: [...heddleCommand(), 'up', '--config', configFile],
     logPath,
-    env: { HEDDLE_CONFIG: '' },
+    env: { HEDDLE_CONFIG: '', TMPDIR: tmpDir },
     ready: () => existsSync(logPath) && readyLine(logPath) !== undefined,
   })
   const ready = readyLine(logPath) ?? ''
@@ -89,6 +92,7 @@ export async function startHeddle(scope: LabScope, options: HeddleOptions): Prom
     host: options.host,
     program,
     runDir,
+    tmpDir,
     pluginDir,
     cniSocket: join(runDir, 'cni.sock'),
     nats: urls('nats'),
