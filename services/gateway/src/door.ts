@@ -85,10 +85,9 @@ export async function listenUnix(server: Server, path: string): Promise<void> {
   chmodSync(path, 0o600)
 }
 
-/** Makes the directory (0700) and removes a dead socket. Fails with invalid-argument when somebody is listening or the file is none. */
-export async function claimSocketPath(path: string): Promise<void> {
-  mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
-  const state = await new Promise<'live' | 'dead' | 'absent'>((resolve) => {
+/** Whether somebody listens; `dead` is a file that nobody listens on. */
+export function probeSocket(path: string): Promise<'live' | 'dead' | 'absent'> {
+  return new Promise((resolve) => {
     const probe = connect(path)
     probe.once('connect', () => {
       probe.destroy()
@@ -96,6 +95,12 @@ export async function claimSocketPath(path: string): Promise<void> {
     })
     probe.once('error', (error: NodeJS.ErrnoException) => resolve(error.code === 'ENOENT' ? 'absent' : 'dead'))
   })
+}
+
+/** Makes the directory (0700) and removes a dead socket. Fails with invalid-argument when somebody is listening or the file is none. */
+export async function claimSocketPath(path: string): Promise<void> {
+  mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
+  const state = await probeSocket(path)
   if (state === 'live') {
     throw new HeddleError('invalid-argument', `another process is listening on ${path}`, {
       field: 'runDir',

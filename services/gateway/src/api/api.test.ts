@@ -1,4 +1,4 @@
-import { readFileSync, statSync } from 'node:fs'
+import { readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { Client, credentials, loadPackageDefinition, Metadata, type ServiceError } from '@grpc/grpc-js'
 import { loadFileDescriptorSetFromBuffer } from '@grpc/proto-loader'
 import { CreateNetworkRequest, descriptorSetUrl, Failure, HeddleClient, type Network } from '@heddle/contract'
@@ -113,9 +113,13 @@ test('diagnose names what does not answer and what to do', async (t) => {
     return findings.filter((finding) => finding.level !== 'ok').map((finding) => finding.subject)
   }
   t.deepEqual(await levels(), [])
+  rmSync(gateway.sockets.cni)
+  t.deepEqual(await levels(), ['socket cni'])
+  writeFileSync(gateway.sockets.cni, '')
+  t.deepEqual(await levels(), ['socket cni'])
   gateway.cluster.hostAlive = false
   gateway.cluster.faults.set('ipam', new HeddleError('internal', 'etcd is away')).set('wiring', new HeddleError('internal', 'away'))
-  t.deepEqual(await levels(), ['ipam (and etcd behind it)', 'overlay', 'netns-wiring'])
+  t.deepEqual(await levels(), ['socket cni', 'ipam (and etcd behind it)', 'overlay', 'netns-wiring'])
 })
 
 test('the sockets are for their owner alone', (t) => {

@@ -1,6 +1,8 @@
 /** `heddle doctor`: what this gateway can see, and what the hands of its host say of the kernel. */
 import type { DiagnoseResponse, Finding } from '@heddle/contract'
-import { type Call, HeddleError, undoCall, withCall } from '@heddle/core'
+import { type Call, HeddleError } from '@heddle/core'
+import { probeSocket } from '../door.ts'
+import { briefly } from '../flows/briefly.ts'
 import type { FlowParts } from '../flows/parts.ts'
 
 export interface DiagnoseParts extends FlowParts {
@@ -13,13 +15,13 @@ const timeoutMs = 2000
 
 export async function diagnose(parts: DiagnoseParts, call: Call): Promise<DiagnoseResponse> {
   const { cluster } = parts
-  const briefly = <T>(body: (call: Call) => Promise<T>) => withCall({ ...undoCall(call, timeoutMs), signal: call.signal }, body)
+  const sockets = Promise.all(parts.sockets.map(socketFinding))
   const [inspected, ...brains] = await Promise.all([
-    briefly((inner) => cluster.wiring.inspect({}, inner)).catch((error: unknown) => HeddleError.from(error)),
-    asked('ipam (and etcd behind it)', () => briefly((inner) => cluster.ipam.listClaims({ owner: 'heddle-doctor' }, inner))),
-    asked('networks', () => briefly((inner) => cluster.networks.listNetworks({}, inner))),
+    briefly(call, timeoutMs, (inner) => cluster.wiring.inspect({}, inner)).catch((error: unknown) => HeddleError.from(error)),
+    asked('ipam (and etcd behind it)', () => briefly(call, timeoutMs, (inner) => cluster.ipam.listClaims({ owner: 'heddle-doctor' }, inner))),
+    asked('networks', () => briefly(call, timeoutMs, (inner) => cluster.networks.listNetworks({}, inner))),
     asked('overlay', async () => {
-      const { hosts } = await briefly((inner) => cluster.overlay.listHosts({}, inner))
+      const { hosts } = await briefly(call, timeoutMs, (inner) => cluster.overlay.listHosts({}, inner))
       const own = hosts.find((host) => host.name === cluster.host)
       if (own?.alive !== true)
         throw new HeddleError('host-unknown', `host ${cluster.host} is ${own === undefined ? 'not registered' : 'not alive'} in the overlay`, {
@@ -29,9 +31,18 @@ export async function diagnose(parts: DiagnoseParts, call: Call): Promise<Diagno
   ])
   const wiring = HeddleError.is(inspected) ? [failed('netns-wiring', inspected)] : inspected.findings
   return {
-    findings: [...parts.sockets.map(({ what, path }) => ok(`socket ${what}`, path)), busFinding(parts), ...brains, ...wiring],
+    findings: [...(await sockets), busFinding(parts), ...brains, ...wiring],
     inventory: HeddleError.is(inspected) ? undefined : inspected.inventory,
   }
+}
+
+/** A socket's file can be removed from under its listener: whoever cleans /run does it. */
+async function socketFinding({ what, path }: DiagnoseParts['sockets'][number]): Promise<Finding> {
+  const subject = `socket ${what}`
+  const state = await probeSocket(path)
+  if (state === 'live') return ok(subject, path)
+  const message = state === 'absent' ? `${path} is gone` : `nobody listens on ${path}`
+  return { level: 'error', subject, message, remedy: 'restart the gateway, and see who removes or replaces files there' }
 }
 
 function busFinding(parts: DiagnoseParts): Finding {

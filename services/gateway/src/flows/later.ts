@@ -21,7 +21,7 @@ export function later(parts: Pick<FlowParts, 'jobs' | 'clock' | 'logger' | 'clus
         const failure = HeddleError.from(error)
         if (signal.aborted) return
         if (!(failure.retryable || heals.has(failure.code)) || clock.monotonicMs() + pauseMs > endMs) {
-          logger.error({ job: name, failure: failure.sentence }, 'gave up; what it leaves is listed by `heddle doctor`')
+          logger.error({ job: name, failure: failure.sentence }, 'gave up; what it leaves is for the sweeps and for repair to find')
           return
         }
         logger.info({ job: name, failure: failure.message, pauseMs }, 'will be tried again')
