@@ -1,5 +1,5 @@
 /** The command line against a real `heddle up`: everything on one machine, embedded servers, in a namespace of its own. */
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createUnderlay, type HeddleProcess, heddleCommand, LabScope, run, startHeddle } from '@heddle/testkit'
@@ -67,12 +67,15 @@ test.serial('what does not exist is exit code 3, what is not valid 2, what is re
     ['network', 'create', 'x', '--subnet', '10.0.0.1/8'],
     ['network', 'create', 'x'],
     ['nonsense'],
+    ['--timeout', 'soon', 'network', 'ls'],
   ]) {
     t.is((await up.tryCli(args)).code, 2, args.join(' '))
   }
   await up.cli(['network', 'create', 'red', '--subnet', '10.8.0.0/16'])
   t.is((await up.tryCli(['network', 'create', 'red', '--subnet', '10.9.0.0/16'])).code, 1)
-  await up.cli(['network', 'rm', 'red'])
+  const { code, stdout, stderr } = await up.tryCli(['network', 'rm', 'red', 'nope'])
+  t.is(code, 3, stderr)
+  t.is(stdout, 'red\n', 'what was removed before the failure')
 })
 
 test.serial('hosts are listed, and doctor finds nothing wrong with one that works', async (t) => {
@@ -126,6 +129,20 @@ test('a gateway that is not there is exit code 4, with what to do', async (t) =>
   t.is((await heddle(['doctor'], { HEDDLE_SOCKET: '/nonexistent/heddle.sock' })).exitCode, 1)
 })
 
+test('doctor says what it found also when the socket is one of a gateway that crashed', async (t) => {
+  const dir = mkdtempSync(join(tmpdir(), 'heddle-dead-'))
+  t.teardown(() => rmSync(dir, { recursive: true }))
+  const socket = join(dir, 'heddle.sock')
+  await execa(process.execPath, ['-e', `require('net').createServer().listen(${JSON.stringify(socket)}, () => process.kill(process.pid, 'SIGKILL'))`], {
+    reject: false,
+  })
+  t.true(existsSync(socket))
+  const { exitCode, stdout } = await heddle(['doctor'], { HEDDLE_SOCKET: socket })
+  t.is(exitCode, 1)
+  t.regex(stdout, /^ok +kernel: /m)
+  t.regex(stdout, /^ERROR +gateway: .*does not answer\n +-> .*heddle up/m)
+})
+
 test('half of a cluster is refused: NATS without etcd, and a host without NATS', async (t) => {
   for (const args of [
     ['--services', 'brains', '--nats', 'nats://127.0.0.1:1'],
@@ -161,4 +178,10 @@ test('cni install writes the plugin and a configuration that names the network',
   t.is(exitCode, 0, stderr)
   const conflist = JSON.parse(readFileSync(`${dir}/net.d/10-heddle-blue.conflist`, 'utf8'))
   t.like(conflist, { name: 'blue', plugins: [{ type: 'heddle' }] })
+
+  const install = (socket: string) => heddle(['--socket', socket, 'cni', 'install', '--bin-dir', `${dir}/bin`, '--launcher', process.execPath])
+  await install('/run/other/heddle.sock')
+  t.is(readFileSync(`${dir}/bin/heddle.conf`, 'utf8'), '/run/other/cni.sock\n')
+  await install('/run/heddle/heddle.sock')
+  t.false(existsSync(`${dir}/bin/heddle.conf`), 'the default socket again')
 })

@@ -1,5 +1,5 @@
 /** Puts the CNI plugin and a network configuration list in place (CNI spec 1.1.0, section 1), each by rename. */
-import { chmodSync, copyFileSync, existsSync, mkdirSync, renameSync, writeFileSync } from 'node:fs'
+import { chmodSync, copyFileSync, existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { checkNetworkName, HeddleError } from '@heddle/core'
 
@@ -19,7 +19,9 @@ export function installCni(options: CniInstallation, gatewaySocket: string): str
   const plugin = join(options.binDir, 'heddle')
   const written = [replace(plugin, (path) => copyFileSync(launcher, path), 0o755)]
   const socket = join(dirname(gatewaySocket), 'cni.sock')
-  if (socket !== defaultCniSocket) written.push(replace(`${plugin}.conf`, (path) => writeFileSync(path, `${socket}\n`), 0o644))
+  // One of an earlier installation would still win over what is built in.
+  if (socket === defaultCniSocket) rmSync(`${plugin}.conf`, { force: true })
+  else written.push(replace(`${plugin}.conf`, (path) => writeFileSync(path, `${socket}\n`), 0o644))
   if (options.network !== undefined) {
     const network = checkNetworkName(options.network, '--network')
     const conflist = { cniVersion: '1.0.0', name: network, plugins: [{ type: 'heddle', capabilities: { portMappings: true } }] }

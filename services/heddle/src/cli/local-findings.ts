@@ -14,8 +14,13 @@ function rootFinding(): Finding {
 
 function kernelFinding(): Finding {
   const [major = 0, minor = 0] = release().split('.').map(Number)
-  const recent = major > 5 || (major === 5 && minor >= 15)
-  return finding(recent ? 'ok' : 'warning', 'kernel', `Linux ${release()}`, recent ? '' : 'Heddle is tested with Linux 5.15 and newer')
+  const recent = major > 6 || (major === 6 && minor >= 1)
+  return finding(
+    recent ? 'ok' : 'warning',
+    'kernel',
+    `Linux ${release()}`,
+    recent ? '' : 'Heddle is tested with Linux 6.1 (Debian 12); what an older kernel lacks is among the findings on kernel features',
+  )
 }
 
 function socketFinding(path: string): Finding {

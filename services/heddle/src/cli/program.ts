@@ -11,6 +11,7 @@ import { addPool } from './commands/pool.ts'
 import { addTrace } from './commands/trace.ts'
 import { addUp } from './commands/up.ts'
 import { exitCodesHelp } from './exit-codes.ts'
+import { wholeNumber } from './whole-number.ts'
 
 export const defaultSocket = '/run/heddle/heddle.sock'
 
@@ -19,7 +20,7 @@ export function program(): Command {
     .description('Container networks behind Docker and CNI, from one control plane.')
     .version(version, '-V, --version', 'print the version')
     .addOption(new Option('--socket <path>', 'socket of the gateway of this host').env('HEDDLE_SOCKET').default(defaultSocket))
-    .addOption(new Option('--timeout <ms>', 'give up after so long').default(30_000).argParser(milliseconds))
+    .addOption(new Option('--timeout <ms>', 'give up after so long').default(30_000).argParser(wholeNumber('whole milliseconds')))
     .option('--json', 'JSON for scripts instead of a table')
     .configureHelp({ showGlobalOptions: true })
     .showHelpAfterError('(--help shows how to use it)')
@@ -39,14 +40,9 @@ ${exitCodesHelp}`,
   root
     .command('version')
     .description('print the version')
+    .addHelpText('after', '\nExamples:\n  heddle version\n  heddle --json version                                 with the version of Node')
     .action((_, command: Command) => {
       process.stdout.write(command.optsWithGlobals()['json'] === true ? `${JSON.stringify({ version, node: process.version })}\n` : `heddle ${version}\n`)
     })
   return root
-}
-
-function milliseconds(text: string): number {
-  const value = Number(text)
-  if (!Number.isInteger(value) || value < 1) throw new Error('--timeout takes whole milliseconds, at least 1')
-  return value
 }

@@ -17,7 +17,7 @@ export function addCni(root: Command): void {
     .option('--conf-dir <dir>', 'directory of CNI network configurations', '/etc/cni/net.d')
     .option('--network <name>', 'write a configuration for this network; without it only the plugin is copied')
     .option('--launcher <file>', 'the built plugin; default: the one beside this program')
-    .addHelpText('after', '\nExample:\n  heddle cni install --network blue && ctr run --cni --rm docker.io/library/busybox:latest web httpd -f')
+    .addHelpText('after', '\nExamples:\n  heddle cni install --network blue && ctr run --cni --rm docker.io/library/busybox:latest web httpd -f')
     .action(async (flags: InstallFlags, command: Command) => {
       const [{ installCni }, { print }] = await Promise.all([import('../cni-install.ts'), import('../output.ts')])
       const written = installCni(flags, String(command.optsWithGlobals()['socket']))

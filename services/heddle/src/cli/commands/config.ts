@@ -9,7 +9,15 @@ export function addConfig(root: Command): void {
     .command('print')
     .description('print every setting as it is after defaults, file, HEDDLE_* variables and flags')
   addConfigOptions(print)
-    .addHelpText('after', '\nA setting a.bC of the file is the variable HEDDLE_A_B_C and the flag --set a.bC=VALUE.')
+    .addHelpText(
+      'after',
+      `
+A setting a.bC of the file is the variable HEDDLE_A_B_C and the flag --set a.bC=VALUE.
+
+Examples:
+  heddle config print
+  heddle config print --config /etc/heddle/heddle.yaml --services host`,
+    )
     .action(async (flags: ConfigFlags, command: Command) => {
       const { loadUpConfig } = await import('../../up/config.ts')
       const { effective } = await loadUpConfig(sourcesOf(flags))

@@ -1,4 +1,5 @@
 /** `heddle doctor`: what this host can do, what it lacks, what is left over, and what to do about each. */
+import type { DiagnoseResponse } from '@heddle/contract'
 import type { Command } from 'commander'
 import { exitCodes } from '../exit-codes.ts'
 
@@ -6,7 +7,15 @@ export function addDoctor(root: Command): void {
   root
     .command('doctor')
     .description('check kernel, sockets, NATS, etcd, MTU and leftovers of this host')
-    .addHelpText('after', '\nEnds with exit code 1 when a finding is an error; warnings do not count.')
+    .addHelpText(
+      'after',
+      `
+Ends with exit code 1 when a finding is an error; warnings do not count.
+
+Examples:
+  heddle doctor
+  heddle --json doctor | jq '.findings[] | select(.level == "error")'`,
+    )
     .action(async (_, command: Command) => {
       const [{ withSession }, { DiagnoseResponse }, { facts, print }, { localFindings }] = await Promise.all([
         import('../client.ts'),
@@ -17,7 +26,7 @@ export function addDoctor(root: Command): void {
       const socket = String(command.optsWithGlobals()['socket'])
       const local = localFindings(socket)
       const unreachable = local.some((finding) => finding.subject === 'gateway socket' && finding.level === 'error')
-      const answer = unreachable ? DiagnoseResponse.fromPartial({}) : await diagnose(command, withSession)
+      const answer = DiagnoseResponse.fromPartial(unreachable ? {} : await diagnose(command, withSession))
       const findings = [...local, ...answer.findings]
       const inventory = answer.inventory
       print(command.optsWithGlobals()['json'] === true, DiagnoseResponse.toJSON({ ...answer, findings }), () => {
@@ -42,10 +51,17 @@ export function addDoctor(root: Command): void {
     })
 }
 
-async function diagnose(command: Command, withSession: typeof import('../client.ts').withSession) {
-  let answer: import('@heddle/contract').DiagnoseResponse | undefined
-  await withSession(command, async (session) => {
-    answer = await session.call((client) => client.diagnose, {})
-  })
-  return answer ?? { findings: [], inventory: undefined }
+/** What the gateway finds; that it does not answer (a socket file outlives a crash) is a finding too. */
+async function diagnose(command: Command, withSession: typeof import('../client.ts').withSession): Promise<Partial<DiagnoseResponse>> {
+  let answer: DiagnoseResponse | undefined
+  try {
+    await withSession(command, async (session) => {
+      answer = await session.call((client) => client.diagnose, {})
+    })
+    return answer ?? {}
+  } catch (thrown) {
+    const { asHeddleError } = await import('../failure.ts')
+    const { message, remedy = '' } = asHeddleError(thrown)
+    return { findings: [{ level: 'error', subject: 'gateway', message, remedy }] }
+  }
 }

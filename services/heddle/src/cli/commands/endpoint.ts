@@ -8,6 +8,14 @@ export function addEndpoint(root: Command): void {
     .description('list endpoints of the cluster')
     .option('--network <name>', 'only of this network')
     .option('--host <name>', 'only on this host')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  heddle endpoint ls
+  heddle endpoint ls --network blue --host web-1
+  heddle --json endpoint ls | jq -r '.[].addresses[]'`,
+    )
     .action(async (options: { network?: string; host?: string }, command: Command) => {
       const [{ withSession }, { Endpoint }, { endpointTable }, { print }] = await Promise.all([
         import('../client.ts'),
@@ -24,6 +32,13 @@ export function addEndpoint(root: Command): void {
     .command('inspect')
     .description("show an endpoint, its claims, and where the host's kernel differs from its record")
     .argument('<id>', 'id of the endpoint, or a unique beginning of it')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  heddle endpoint inspect 3f9c1a
+  heddle --json endpoint inspect 3f9c1a | jq .differences`,
+    )
     .action(async (id: string, _, command: Command) => {
       const [{ withSession }, { GetEndpointResponse }, { claimTable, endpointFacts }, { print }] = await Promise.all([
         import('../client.ts'),

@@ -6,6 +6,13 @@ export function addHost(root: Command): void {
   host
     .command('ls')
     .description('list hosts: where their packets come from and whether they are alive')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  heddle host ls
+  heddle --json host ls | jq -r '.[] | select(.alive | not) | .name'`,
+    )
     .action(async (_, command: Command) => {
       const [{ withSession }, { Host }, { print, table, timestamp }] = await Promise.all([
         import('../client.ts'),

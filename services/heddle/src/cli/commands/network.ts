@@ -8,6 +8,13 @@ export function addNetwork(root: Command): void {
   network
     .command('ls')
     .description('list networks')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  heddle network ls
+  heddle --json network ls | jq -r '.[].name'`,
+    )
     .action(async (_, command: Command) => {
       const [{ withSession }, { Network }, { networkTable }, { print }] = await Promise.all([
         import('../client.ts'),
@@ -24,6 +31,13 @@ export function addNetwork(root: Command): void {
     .command('inspect')
     .description('show a network, its pools and its endpoints')
     .argument('<network>', 'name or id')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  heddle network inspect blue
+  heddle --json network inspect blue | jq .network.vni`,
+    )
     .action(async (name: string, _, command: Command) => {
       const [{ withSession }, { GetNetworkResponse }, { endpointTable, networkFacts, poolTable }, { print }] = await Promise.all([
         import('../client.ts'),
@@ -44,11 +58,26 @@ export function addNetwork(root: Command): void {
     .command('rm')
     .description('delete networks; refused while they have endpoints')
     .argument('<network...>', 'names or ids')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  heddle network rm blue
+  heddle network rm blue lab                            in this order, until one is refused`,
+    )
     .action(async (names: string[], _, command: Command) => {
       const [{ withSession }, { print }] = await Promise.all([import('../client.ts'), import('../output.ts')])
       await withSession(command, async (session) => {
-        for (const name of names) await session.call((client) => client.deleteNetwork, { name })
-        print(session.json, names, () => names.map((name) => `${name}\n`).join(''))
+        const removed: string[] = []
+        try {
+          for (const name of names) {
+            await session.call((client) => client.deleteNetwork, { name })
+            removed.push(name)
+          }
+        } finally {
+          // Also when one is refused: those before it are gone.
+          if (removed.length > 0) print(session.json, removed, () => removed.map((name) => `${name}\n`).join(''))
+        }
       })
     })
 }
@@ -57,7 +86,7 @@ function addCreate(network: Command): void {
   network
     .command('create')
     .description('create a network; the same definition again changes nothing')
-    .argument('<name>', 'the name Docker (-o network=NAME) and CNI ("network": NAME) know it by')
+    .argument('<name>', 'the name Docker (-o network=NAME) and CNI ("name": NAME) know it by')
     .requiredOption('--subnet <prefix>', 'address pool, IPv4 or IPv6; may be given several times', collect)
     .option('--gateway <address>', 'gateway of the subnet that contains it', collect)
     .option('--ip-range <range>', 'where dynamic addresses come from: a prefix or FIRST-LAST, in the subnet that contains it', collect)

@@ -6,6 +6,13 @@ export function addPool(root: Command): void {
   pool
     .command('ls')
     .description('list pools with what is claimed and free')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  heddle pool ls
+  heddle --json pool ls | jq -r '.[].pool.id'`,
+    )
     .action(async (_, command: Command) => {
       const [{ withSession }, { PoolUsage }, { poolTable }, { print }] = await Promise.all([
         import('../client.ts'),
@@ -22,6 +29,13 @@ export function addPool(root: Command): void {
     .command('inspect')
     .description('show a pool and every claim on it')
     .argument('<pool>', 'id of the pool, e.g. blue.10.7.0.0_16')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  heddle pool inspect blue.10.7.0.0_16
+  heddle --json pool inspect blue.10.7.0.0_16 | jq '.claims[].address'`,
+    )
     .action(async (id: string, _, command: Command) => {
       const [{ withSession }, { GetAddressPoolResponse }, { claimTable, poolFacts }, { print }] = await Promise.all([
         import('../client.ts'),
