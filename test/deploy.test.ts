@@ -135,10 +135,57 @@ test('the Tiltfile calls tasks that scripts/dev has', (t) => {
   for (const task of called) t.true(tasks.includes(task), `scripts/dev has no task ${task}`)
 })
 
-test('README.md names files that are there', (t) => {
-  const named = [...read('README.md').matchAll(/`((?:systemd|nats|etcd|compose)\/[\w./-]+|heddle\.yaml)`/g)].map((match) => match[1] ?? '')
-  t.true(named.length >= 6)
-  for (const file of named) t.true(existsSync(join(root, 'deploy', file)), `${file} is not there`)
+test('README.md names every file to be put somewhere, those that another includes too, and none that is not there', (t) => {
+  const readme = read('README.md')
+  const named = [...readme.matchAll(/`((?:systemd|nats|etcd|compose|cni-launcher)\/[\w./-]+|heddle\.yaml)`/g)].map((match) => match[1] ?? '')
+  // The plugin is built from the source beside it.
+  for (const file of named)
+    t.true(
+      [file, `${file}.c`].some((path) => existsSync(join(root, 'deploy', path))),
+      `${file} is not there`,
+    )
+  const wanted = [...files('{systemd,nats,etcd}/*'), 'heddle.yaml']
+  t.true(wanted.length >= 10)
+  for (const file of wanted) t.true(readme.includes(basename(file)), `README.md does not name ${file}`)
+  for (const file of files('nats/*.conf')) {
+    for (const [, included = ''] of read(file).matchAll(/^include (\S+)/gm)) t.true(named.includes(`nats/${included}`), `${file} includes ${included}`)
+  }
+})
+
+test('brains and host of one machine can be different users of NATS: each unit reads settings of its own', async (t) => {
+  const own = ['heddle', 'heddle-control', 'heddle-host'].map((unit) => /^EnvironmentFile=-(\S+)$/m.exec(read(`systemd/${unit}.service`))?.[1])
+  t.is(new Set(own).size, 3)
+  for (const file of own) t.true(file !== undefined && read('README.md').includes(file), `README.md does not name ${file}`)
+  const { stdout } = await execa(
+    process.execPath,
+    [...heddle, '--json', 'config', 'print', '--config', join(root, 'deploy/heddle.yaml'), '--services', 'host'],
+    {
+      env: { HEDDLE_CONFIG: '', HEDDLE_NATS_SERVERS: 'nats://host:secret@10.0.0.1:4222,nats://host:secret@10.0.0.2:4222' },
+    },
+  )
+  t.is(JSON.parse(stdout).nats.servers.length, 2)
+  t.false(stdout.includes('secret'))
+})
+
+test("no unit runs beside one of Debian's packages on the same port", (t) => {
+  for (const [unit, theirs] of [
+    ['heddle-nats', 'nats-server'],
+    ['heddle-nats-leaf', 'nats-server'],
+    ['heddle-etcd', 'etcd'],
+  ])
+    t.regex(read(`systemd/${unit}.service`), new RegExp(`^Conflicts=(.* )?${theirs}\\.service\\b`, 'm'))
+})
+
+test('the image is built from what .dockerignore lets through', (t) => {
+  const allowed = readFileSync(join(root, '.dockerignore'), 'utf8')
+    .split('\n')
+    .filter((line) => line !== '' && !line.startsWith('#'))
+  t.is(allowed[0], '*')
+  const copied = [...read('compose/Dockerfile').matchAll(/^COPY (\S+)/gm)].map((match) => match[1] ?? '')
+  t.deepEqual(
+    copied.filter((path) => !allowed.includes(`!${path}`)),
+    [],
+  )
 })
 
 interface ComposeService {
