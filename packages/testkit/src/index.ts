@@ -1,3 +1,4 @@
+/** What tests, the demo and the benchmarks stand on: real servers, hosts as namespaces, container engines, faults on the wire. */
 export * from './cni.ts'
 export * from './docker.ts'
 export * from './hosts.ts'
