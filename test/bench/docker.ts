@@ -25,7 +25,7 @@ export const dockerSuite: Suite = {
       }
       progress(`${rounds} rounds`)
       for (let round = 0; round < rounds; round++) {
-        for (const network of [rival, ours]) {
+        for (const network of round % 2 === 0 ? [rival, ours] : [ours, rival]) {
           timings[network]?.connect.push(await connect(first, network, id))
           timings[network]?.disconnect.push(await timed(() => first.dockerd.api('POST', `/networks/${network}/disconnect`, { Container: id })))
         }
