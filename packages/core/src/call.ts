@@ -67,7 +67,17 @@ export function raceCall<T>(promise: Promise<T>, call: Call): Promise<T> {
   return new Promise<T>((resolve, reject) => {
     const onAbort = () => reject(call.signal.reason as Error)
     call.signal.addEventListener('abort', onAbort, { once: true })
-    promise.then(resolve, reject).finally(() => call.signal.removeEventListener('abort', onAbort))
+    const settle = () => call.signal.removeEventListener('abort', onAbort)
+    promise.then(
+      (value) => {
+        settle()
+        resolve(value)
+      },
+      (error: unknown) => {
+        settle()
+        reject(error as Error)
+      },
+    )
   })
 }
 

@@ -1,5 +1,5 @@
 /** An order-free digest of a set of strings: equal sets, equal digests; one entry more or less changes it in O(1). */
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 
 export class SetDigest {
   #sum = 0n
@@ -21,5 +21,5 @@ export class SetDigest {
 const mask = (1n << 64n) - 1n
 
 function hash64(entry: string): bigint {
-  return createHash('sha1').update(entry).digest().readBigUInt64BE(0)
+  return hash('sha1', entry, 'buffer').readBigUInt64BE(0)
 }

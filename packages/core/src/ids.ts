@@ -1,5 +1,5 @@
 /** Names are checked here before they become a subject, a key, an interface or a path. */
-import { createHash, randomBytes } from 'node:crypto'
+import { hash, randomBytes } from 'node:crypto'
 import { invalid } from './errors.ts'
 
 const networkName = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/
@@ -43,7 +43,7 @@ export function checkOpaqueId(id: string, field: string): string {
 
 /** 32 hex digits from what identifies a thing: the same parts, the same id. */
 export function hashId(...parts: readonly string[]): string {
-  return createHash('sha256').update(parts.join('\0')).digest('hex').slice(0, 32)
+  return hash('sha256', parts.join('\0'), 'hex').slice(0, 32)
 }
 
 /** 32 random hex digits. */
@@ -53,7 +53,7 @@ export function randomId(): string {
 
 /** A locally administered unicast MAC (IEEE 802: bit 1 of the first octet) derived from an id. */
 export function macOf(id: string): string {
-  const bytes = createHash('sha256').update(`mac\0${id}`).digest().subarray(0, 6)
+  const bytes = hash('sha256', `mac\0${id}`, 'buffer').subarray(0, 6)
   bytes[0] = ((bytes[0] ?? 0) & 0xfc) | 0x02
   return [...bytes].map((byte) => byte.toString(16).padStart(2, '0')).join(':')
 }

@@ -2,7 +2,17 @@
  * The trace of a Call on the wire: W3C Trace Context (https://www.w3.org/TR/trace-context/) to and from an OTel context,
  * and two facts that travel inside a process with it: which service is at work, and which host's gateway keeps the trace.
  */
-import { type Context, createContextKey, createTraceState, isSpanContextValid, ROOT_CONTEXT, type SpanContext, trace } from '@opentelemetry/api'
+import {
+  type Context,
+  createContextKey,
+  createTraceState,
+  INVALID_SPANID,
+  INVALID_TRACEID,
+  ROOT_CONTEXT,
+  type SpanContext,
+  type TraceState,
+  trace,
+} from '@opentelemetry/api'
 
 /** The list-member of `tracestate` that names the host whose gateway keeps the trace. */
 export const originMember = 'heddle'
@@ -21,10 +31,10 @@ const noTrace: TraceHeaders = { traceparent: '', tracestate: '' }
 
 export function injectTrace(context: Context): TraceHeaders {
   const span = trace.getSpanContext(context)
-  if (span === undefined || !isSpanContextValid(span)) return noTrace
+  if (span === undefined || span.traceId === INVALID_TRACEID) return noTrace
   return {
     traceparent: `00-${span.traceId}-${span.spanId}-${(span.traceFlags & 0xff).toString(16).padStart(2, '0')}`,
-    tracestate: span.traceState?.serialize() ?? '',
+    tracestate: span.traceState === undefined ? '' : serialized(span.traceState),
   }
 }
 
@@ -32,7 +42,7 @@ export function injectTrace(context: Context): TraceHeaders {
 export function extractTrace(headers: TraceHeaders): Context {
   const span = parseTraceparent(headers.traceparent)
   if (span === undefined) return ROOT_CONTEXT
-  return trace.setSpanContext(ROOT_CONTEXT, headers.tracestate === '' ? span : { ...span, traceState: createTraceState(headers.tracestate) })
+  return trace.setSpanContext(ROOT_CONTEXT, headers.tracestate === '' ? span : { ...span, traceState: parsed(headers.tracestate) })
 }
 
 /**
@@ -64,6 +74,21 @@ function parseTraceparent(traceparent: string): SpanContext | undefined {
   const parts = traceparentSyntax.exec(traceparent)
   if (parts === null) return undefined
   const [, traceId = '', spanId = '', flags = ''] = parts
-  const span = { traceId, spanId, traceFlags: Number.parseInt(flags, 16), isRemote: true }
-  return isSpanContextValid(span) ? span : undefined
+  // The syntax has made sure of everything else.
+  if (traceId === INVALID_TRACEID || spanId === INVALID_SPANID) return undefined
+  return { traceId, spanId, traceFlags: Number.parseInt(flags, 16), isRemote: true }
+}
+
+/** Nearly every request carries one of a few trace states (one a host), and they never change: the last is kept on both ways. */
+let lastParsed = { text: '', state: createTraceState() }
+let lastSerialized = { state: createTraceState(), text: '' }
+
+function parsed(text: string): TraceState {
+  if (text !== lastParsed.text) lastParsed = { text, state: createTraceState(text) }
+  return lastParsed.state
+}
+
+function serialized(state: TraceState): string {
+  if (state !== lastSerialized.state) lastSerialized = { state, text: state.serialize() }
+  return lastSerialized.text
 }

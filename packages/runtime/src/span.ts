@@ -8,19 +8,20 @@ export const serviceAttribute = 'heddle.service'
 
 export function toSpan(span: ReadableSpan, host: string): Span {
   const { traceId, spanId } = span.spanContext()
-  const { [serviceAttribute]: service, ...attributes } = span.attributes
+  const attributes: Record<string, string> = {}
+  for (const name in span.attributes) if (name !== serviceAttribute) attributes[name] = String(span.attributes[name])
   return {
     traceId,
     spanId,
     parentSpanId: span.parentSpanContext?.spanId ?? '',
     name: span.name,
-    service: String(service ?? ''),
+    service: String(span.attributes[serviceAttribute] ?? ''),
     host,
     startUnixNs: nanoseconds(span.startTime),
     endUnixNs: nanoseconds(span.endTime),
     failed: span.status.code === SpanStatusCode.ERROR,
     failure: span.status.message ?? '',
-    attributes: Object.fromEntries(Object.entries(attributes).map(([key, value]) => [key, String(value)])),
+    attributes,
   }
 }
 

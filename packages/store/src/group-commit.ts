@@ -1,6 +1,8 @@
 /**
  * Group commit: transactions that arrive together leave as nested transactions of one request, each with its own
- * conditions. What arrives while the allowed requests are under way waits for the next one; no timer adds latency.
+ * conditions. What arrives while a request is under way waits for the next one; no timer adds latency. A request costs etcd
+ * a write to its log and both sides far more than a transaction in it, so a few fly together only for a crowd, which would
+ * otherwise wait, and come back, as one.
  */
 import { type Call, HeddleError } from '@heddle/core'
 import { attemptMs } from './attempts.ts'
@@ -16,10 +18,10 @@ export interface GroupCommitLimits {
   readonly concurrency: number
 }
 
-/** Fewer transactions than this are not split: each request costs etcd a write to its log. */
-const smallestShare = 16
+/** Fewer transactions than this are not split, and do not leave while another request is under way. */
+const crowd = 16
 
-export const defaultLimits: GroupCommitLimits = { maxOps: 128, maxBytes: 1 << 20, concurrency: 3 }
+export const defaultLimits: GroupCommitLimits = { maxOps: 128, maxBytes: 1 << 20, concurrency: 2 }
 
 export interface Submitted {
   readonly committed: Committed
@@ -43,6 +45,8 @@ export class GroupCommit {
   readonly #limits: GroupCommitLimits
   #queue: Entry[] = []
   #flying = 0
+  /** Transactions in the requests under way. */
+  #aboard = 0
   #scheduled = false
 
   constructor(port: Pick<EtcdPort, 'transact'>, limits: GroupCommitLimits = defaultLimits) {
@@ -70,14 +74,17 @@ export class GroupCommit {
   #pump(): void {
     while (this.#queue.length > 0 && this.#flying < this.#limits.concurrency) {
       const wanted = this.#queue.filter(stillWanted)
-      // A crowd is split over the requests that may fly: in one request its callers would all wait, and all come back, together.
-      const share = Math.max(smallestShare, Math.ceil(wanted.length / (this.#limits.concurrency - this.#flying)))
-      const { batch, rest } = takeBatch(wanted, this.#limits, share)
+      this.#queue = wanted
+      if (this.#flying > 0 && wanted.length < Math.max(crowd, this.#aboard / this.#flying)) return
+      const share = Math.ceil(wanted.length / (this.#limits.concurrency - this.#flying))
+      const { batch, rest } = takeBatch(wanted, this.#limits, Math.max(crowd, share))
       this.#queue = rest
       if (batch.length === 0) return
       this.#flying++
+      this.#aboard += batch.length
       void this.#send(batch).finally(() => {
         this.#flying--
+        this.#aboard -= batch.length
         this.#pump()
       })
     }
@@ -156,8 +163,13 @@ export function measure({ when, write, otherwiseRead = [] }: Transaction): { ops
 export function checkTransaction(transaction: Transaction, ops: number, bytes: number, limits: GroupCommitLimits = defaultLimits): HeddleError | undefined {
   if (1 + ops > limits.maxOps) return new HeddleError('internal', `a transaction of ${ops} operations is above etcd's limit of ${limits.maxOps - 1}`)
   if (bytes > limits.maxBytes) return new HeddleError('internal', `a transaction of ${bytes} bytes is above the limit of ${limits.maxBytes}`)
-  const keys = transaction.write.map(keyOf)
-  if (new Set(keys).size < keys.length) return new HeddleError('internal', `a transaction writes one key twice: ${keys.join(', ')}`)
+  const { write } = transaction
+  for (const [index, item] of write.entries()) {
+    const key = keyOf(item)
+    for (let other = 0; other < index; other++) {
+      if (keyOf(write[other] as Write) === key) return new HeddleError('internal', `a transaction writes one key twice: ${key}`)
+    }
+  }
   return undefined
 }
 

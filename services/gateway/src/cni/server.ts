@@ -61,7 +61,7 @@ export class CniServer {
     socket.once('close', () => {
       this.#open.delete(socket)
       this.#calls.end(gone)
-      gone.abort(new HeddleError('cancelled', 'the CNI runtime ended its call'))
+      if (!socket.writableEnded) gone.abort(new HeddleError('cancelled', 'the CNI runtime ended its call'))
     })
     socket.on('data', (chunk: Buffer) => {
       if (asked) return
