@@ -37,7 +37,11 @@ export function addApi(server: Server, parts: FlowParts, handlers: ApiHandlers, 
           trace: traceOf(unary),
           kept: kept.has(method),
         }
-        pluginCall(parts, options, (call) => (handle as AnyHandler)(unary.request, call)).then(
+        const answer = async (call: Call) => {
+          await parts.endpoints.freed(call)
+          return (handle as AnyHandler)(unary.request, call)
+        }
+        pluginCall(parts, options, answer).then(
           (response) => callback(null, response),
           (error: unknown) => callback(asServiceError(error)),
         )

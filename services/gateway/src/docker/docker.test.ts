@@ -2,7 +2,7 @@ import { HeddleError, macOf } from '@heddle/core'
 import anyTest, { type TestFn } from 'ava'
 import { client, connect, createNetwork, disconnect, EndpointID, ids, NetworkID, removeNetwork } from '../testing/docker-calls.ts'
 import { startGateway, type TestGateway } from '../testing/gateway.ts'
-import { leftovers, none } from '../testing/networks.ts'
+import { none, settled } from '../testing/networks.ts'
 
 const test = anyTest as TestFn<{ gateway: TestGateway }>
 
@@ -27,7 +27,7 @@ test('the whole life of an overlay network and a container leaves nothing', asyn
   })
   t.like(cluster.endpoints.get(EndpointID), { state: 'wired', addresses: [Address], runtime: 'docker' })
   await disconnect(gateway, network, Address)
-  t.deepEqual(leftovers(cluster), none)
+  t.deepEqual(await settled(cluster), none)
   await removeNetwork(gateway, network)
   t.deepEqual([cluster.networks.size, cluster.ipam.pools.size, cluster.vnis.size, cluster.aliases.size], [0, 0, 0, 0])
 })

@@ -2,7 +2,7 @@ import { HeddleError } from '@heddle/core'
 import anyTest, { type TestFn } from 'ava'
 import { client, connect, createNetwork, disconnect, EndpointID, ids, NetworkID } from '../testing/docker-calls.ts'
 import { startGateway, type TestGateway } from '../testing/gateway.ts'
-import { leftovers, none } from '../testing/networks.ts'
+import { leftovers, none, settled } from '../testing/networks.ts'
 
 const test = anyTest as TestFn<{ gateway: TestGateway }>
 
@@ -112,7 +112,7 @@ test('after Leave the interface is still there for Docker to move, until DeleteE
   await client(gateway)('NetworkDriver.Leave', ids)
   t.is(gateway.cluster.interfaces.size, 1)
   await client(gateway)('NetworkDriver.DeleteEndpoint', ids)
-  t.deepEqual(leftovers(gateway.cluster), none)
+  t.deepEqual(await settled(gateway.cluster), none)
 })
 
 test('the late release of an address does not take it from the container that was given it meanwhile', async (t) => {
@@ -151,7 +151,7 @@ test('a gateway that was restarted joins and removes an endpoint it never heard 
   const restarted = await startGateway({}, gateway.cluster)
   await client(restarted)('NetworkDriver.Join', { ...ids, SandboxKey: '', Options: null })
   await disconnect(restarted, network, Address)
-  t.deepEqual(leftovers(gateway.cluster), none)
+  t.deepEqual(await settled(gateway.cluster), none)
   await restarted.stop()
 })
 
@@ -161,11 +161,11 @@ test('when a step of CreateEndpoint fails nothing is left, when one of Join fail
   const failure = new HeddleError('mac-taken', 'the MAC is taken', { remedy: 'choose another' })
   gateway.cluster.faults.set('networks.putEndpoint', failure)
   await t.throwsAsync(connect(gateway, network), { message: /500.*the MAC is taken; choose another/ })
-  t.deepEqual(leftovers(gateway.cluster), none)
+  t.deepEqual(await settled(gateway.cluster), none)
   gateway.cluster.faults.clear()
   gateway.cluster.faults.set('wiring.attach', failure)
   await t.throwsAsync(connect(gateway, network))
   await client(gateway)('NetworkDriver.Leave', ids)
   await client(gateway)('NetworkDriver.DeleteEndpoint', ids)
-  t.deepEqual(leftovers(gateway.cluster), none)
+  t.deepEqual(await settled(gateway.cluster), none)
 })

@@ -89,6 +89,7 @@ class IpamDriver {
 
   async requestAddress(body: Body<'requestAddress'>, call: Call): Promise<object> {
     const { host, ipam } = this.#parts.cluster
+    await this.#parts.endpoints.freed(call)
     const poolId = body.PoolID
     const address = body.Address === '' ? '' : hostIpField(body.Address, 'Address')
     if (body.Options[requestTypeLabel] === gatewayLabel) {

@@ -10,7 +10,7 @@ import { type Call, HeddleError, macOf, undoCall, withCall } from '@heddle/core'
 import { hostIpField, macField } from '../fields.ts'
 import { findEndpoint } from '../flows/attach.ts'
 import { briefly } from '../flows/briefly.ts'
-import { detach } from '../flows/detach.ts'
+import { detach, detachAhead } from '../flows/detach.ts'
 import { later } from '../flows/later.ts'
 import type { FlowParts } from '../flows/parts.ts'
 import { familyOf, gatewayFor, highestRevision, poolIdsOf, wantsOf } from '../flows/plan.ts'
@@ -88,7 +88,7 @@ export class NetworkDriver {
     this.#known.forget(wish.endpointId)
     this.#known.settle(known?.asked ?? [])
     try {
-      await briefly(call, detachTimeoutMs, (inner) => detach(this.#parts, wish, inner))
+      await briefly(call, detachTimeoutMs, (inner) => detachAhead(this.#parts, wish, inner))
     } catch (error) {
       this.#parts.logger.warn({ endpoint: wish.endpointId, failure: HeddleError.from(error).message }, 'endpoint not detached; it is tried again')
       later(this.#parts, `detach endpoint ${wish.endpointId.slice(0, 12)}`, (inner) => detach(this.#parts, wish, inner))

@@ -52,6 +52,7 @@ async function attachTo(parts: FlowParts, network: Network, wish: AttachWish, ca
   const wants = wantsOf(network, wish.addresses)
   const draft = { ...wish.endpoint, mac: wish.endpoint.mac || macOf(id), networkId: network.id, networkName: network.name, host }
 
+  await parts.endpoints.freed(call)
   return undoing(parts, call, async (undo) => {
     undo.add('release the addresses', (late) => ipam.release({ owner: id }, late))
     undo.add('remove the interface', (late) => wiring.detach({ endpointId: id, networkId: network.id, sandbox, interfaceName }, late))

@@ -2,7 +2,7 @@
  * Detaches an endpoint. The interface must go; the brains are then told, and what cannot be told to them in time is
  * released by their sweeps, which find that the host has no interface for the record and no record for the claims.
  */
-import { type Call, HeddleError } from '@heddle/core'
+import { type Call, HeddleError, undoCall, withCall } from '@heddle/core'
 import { briefly } from './briefly.ts'
 import type { FlowParts } from './parts.ts'
 
@@ -19,6 +19,18 @@ export function detach(parts: FlowParts, wish: DetachWish, call: Call): Promise<
   return parts.endpoints.run(wish.endpointId, call, async () => {
     await parts.cluster.wiring.detach(wish, call)
     await release(parts, wish.endpointId, call)
+  })
+}
+
+/**
+ * Answers when the interface is gone and tells the brains behind the answer, for a caller who can do nothing with it: should
+ * this process end meanwhile, their sweeps find what it did not tell them.
+ */
+export function detachAhead(parts: FlowParts, wish: DetachWish, call: Call): Promise<void> {
+  return parts.endpoints.runBehind(wish.endpointId, call, async (answer) => {
+    await parts.cluster.wiring.detach(wish, call)
+    answer()
+    await withCall(undoCall(call, 2 * parts.releaseTimeoutMs), (behind) => release(parts, wish.endpointId, behind))
   })
 }
 

@@ -54,3 +54,36 @@ test('an attach counts until it has ended, also one whose time was over before i
   t.deepEqual([...queue.attaching()], [])
   t.false(ran)
 })
+
+test('what is done behind an answer keeps its place, and who asks for what it frees waits for it', async (t) => {
+  const queue = new EndpointQueue()
+  const gate = Promise.withResolvers<void>()
+  const order: string[] = []
+  await withCall({ timeoutMs: 5000 }, async (call) => {
+    await queue.runBehind('a', call, async (answer) => {
+      order.push('gone')
+      answer()
+      await gate.promise
+      order.push('released')
+    })
+    order.push('answered')
+    const next = queue.run('a', call, async () => void order.push('next'))
+    const asked = queue.freed(call).then(() => order.push('asked'))
+    gate.resolve()
+    await Promise.all([next, asked])
+  })
+  t.deepEqual(order.slice(0, 3), ['gone', 'answered', 'released'])
+  t.deepEqual(order.slice(3).sort(), ['asked', 'next'])
+})
+
+test('one that still waits for its turn is waited for by nobody, and its failure is its caller’s', async (t) => {
+  const queue = new EndpointQueue()
+  await withCall({ timeoutMs: 5000 }, async (call) => {
+    let waiting: Promise<void> | undefined
+    await queue.run('a', call, async () => {
+      waiting = queue.runBehind('a', call, () => Promise.reject(new Error('no interface')))
+      await queue.freed(call)
+    })
+    await t.throwsAsync(async () => waiting, { message: 'no interface' })
+  })
+})

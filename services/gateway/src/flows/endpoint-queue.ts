@@ -8,6 +8,7 @@ export class EndpointQueue {
   readonly #queue = new KeyedQueue()
   readonly #running = new Set<Promise<unknown>>()
   readonly #attaching = new Map<string, number>()
+  readonly #behind = new Set<Promise<unknown>>()
 
   run<T>(endpointId: string, call: Call, task: () => Promise<T>): Promise<T> {
     return raceCall(this.#enqueue(endpointId, call, task), call)
@@ -20,6 +21,25 @@ export class EndpointQueue {
     const done = () => this.#count(endpointId, -1)
     running.then(done, done)
     return raceCall(running, call)
+  }
+
+  /** The same, but answered as soon as `task` says so: the rest of it is done behind the answer, and `freed` waits for it. */
+  runBehind(endpointId: string, call: Call, task: (answer: () => void) => Promise<void>): Promise<void> {
+    const answered = Promise.withResolvers<void>()
+    const running = this.#enqueue(endpointId, call, () =>
+      task(() => {
+        // Not before: one that waits for its turn may wait for whoever calls `freed`.
+        this.#behind.add(running)
+        answered.resolve()
+      }),
+    )
+    running.then(answered.resolve, answered.reject).finally(() => this.#behind.delete(running))
+    return raceCall(answered.promise, call)
+  }
+
+  /** Resolves when nothing is being done behind an answer: who asks after the answer must find what it says is so. */
+  async freed(call: Call): Promise<void> {
+    if (this.#behind.size > 0) await raceCall(Promise.allSettled(this.#behind), call)
   }
 
   /** Endpoints with an attach under way or waiting. */

@@ -46,6 +46,7 @@ export async function createNetwork(parts: FlowParts, wish: NetworkWish, call: C
 
 /** Fails with network-in-use. What follows the record is cleaned up now or, when a part does not answer, later. */
 export async function deleteNetwork(parts: FlowParts, network: Network, call: Call): Promise<void> {
+  await parts.endpoints.freed(call)
   const { network: deleted } = await parts.cluster.networks.deleteNetwork({ id: network.id }, call)
   parts.directory.forget(network)
   const gone = deleted ?? network

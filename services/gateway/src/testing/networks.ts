@@ -1,4 +1,5 @@
 /** Networks and calls that tests share. */
+import { setTimeout } from 'node:timers/promises'
 import type { FakeCluster } from './fake-cluster.ts'
 import type { CniEnv } from './gateway.ts'
 
@@ -24,6 +25,12 @@ export function addBlue(cluster: FakeCluster) {
 /** Everything of an endpoint that could be left behind. */
 export function leftovers(cluster: FakeCluster) {
   return { claims: cluster.ipam.claims.size, endpoints: cluster.endpoints.size, interfaces: cluster.interfaces.size }
+}
+
+/** What is left once nothing is left, or after two seconds: an endpoint's claims are freed behind the answer. */
+export async function settled(cluster: FakeCluster) {
+  for (let attempt = 0; attempt < 200 && Object.values(leftovers(cluster)).some((count) => count > 0); attempt++) await setTimeout(10)
+  return leftovers(cluster)
 }
 
 export const none = { claims: 0, endpoints: 0, interfaces: 0 }
