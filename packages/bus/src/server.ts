@@ -1,7 +1,6 @@
 /** A served service: its methods as routes, the responder's interceptors around each handler, and what is under way. */
 import { type BusService, type Codec, Failure, type ServiceDefinition, subjectOf } from '@heddle/contract'
-import { type Call, type Clock, HeddleError, invalid, toFailure } from '@heddle/core'
-import { ROOT_CONTEXT } from '@opentelemetry/api'
+import { type Call, type Clock, emptyContext, HeddleError, invalid, toFailure } from '@heddle/core'
 import { deadlineServer } from './interceptors/deadline.ts'
 import { errorsServer } from './interceptors/errors.ts'
 import { type Handle, onion } from './interceptors/onion.ts'
@@ -106,7 +105,7 @@ export class Server {
     const run = async (request: unknown, headers: RequestHeaders): Promise<unknown> => {
       const startMs = clock.monotonicMs()
       // The context is set by the outermost interceptor and the signal by the innermost.
-      const call: Call = { signal: never, deadlineMs: this.#deadlineMs(headers), context: ROOT_CONTEXT, key: headers.key, clock }
+      const call: Call = { signal: never, deadlineMs: this.#deadlineMs(headers), context: emptyContext, key: headers.key, clock }
       stats.requests++
       try {
         return await handle({ service: definition.name, responder: queue, method, subject, request, headers }, call)

@@ -3,9 +3,10 @@
  * under which doing it twice is doing it once. Passed last, always; nothing invents its own timer or trace.
  */
 
-import { type Attributes, type Context, ROOT_CONTEXT, type Span, SpanStatusCode, trace } from '@opentelemetry/api'
+import { type Attributes, type Context, type Span, SpanStatusCode, trace } from '@opentelemetry/api'
 import { type Clock, systemClock } from './clock.ts'
 import { HeddleError } from './errors.ts'
+import { emptyContext } from './trace-context.ts'
 
 export interface Call {
   /** Aborts with a HeddleError as reason: deadline-exceeded or cancelled. */
@@ -48,7 +49,7 @@ export async function withCall<T>(options: CallOptions, body: (call: Call) => Pr
     return await body({
       signal: controller.signal,
       deadlineMs: clock.monotonicMs() + options.timeoutMs,
-      context: options.context ?? ROOT_CONTEXT,
+      context: options.context ?? emptyContext,
       key: options.key ?? '',
       clock,
     })

@@ -21,6 +21,34 @@ const serviceKey = createContextKey('heddle.service')
 const originKey = createContextKey('heddle.origin')
 const traceparentSyntax = /^(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:-|$)/
 
+/** A context is a chain of what was added: the API's own copies everything it holds for each value. */
+class Chain implements Context {
+  readonly #rest: Context
+  readonly #key: symbol
+  readonly #value: unknown
+
+  constructor(rest: Context, key: symbol, value: unknown) {
+    this.#rest = rest
+    this.#key = key
+    this.#value = value
+  }
+
+  getValue(key: symbol): unknown {
+    return key === this.#key ? this.#value : this.#rest.getValue(key)
+  }
+
+  setValue(key: symbol, value: unknown): Context {
+    return new Chain(this, key, value)
+  }
+
+  deleteValue(key: symbol): Context {
+    return new Chain(this, key, undefined)
+  }
+}
+
+/** Where every context of ours begins. */
+export const emptyContext: Context = new Chain(ROOT_CONTEXT, originKey, undefined)
+
 export interface TraceHeaders {
   /** Empty when there is no trace. */
   readonly traceparent: string
@@ -41,8 +69,8 @@ export function injectTrace(context: Context): TraceHeaders {
 /** A context from headers alone, never from the ambient one; what is malformed counts as absent (W3C section 3.2.2). */
 export function extractTrace(headers: TraceHeaders): Context {
   const span = parseTraceparent(headers.traceparent)
-  if (span === undefined) return ROOT_CONTEXT
-  return trace.setSpanContext(ROOT_CONTEXT, headers.tracestate === '' ? span : { ...span, traceState: parsed(headers.tracestate) })
+  if (span === undefined) return emptyContext
+  return trace.setSpanContext(emptyContext, headers.tracestate === '' ? span : { ...span, traceState: parsed(headers.tracestate) })
 }
 
 /**
@@ -51,9 +79,9 @@ export function extractTrace(headers: TraceHeaders): Context {
  */
 export function rootContext(originHost: string, headers: Partial<TraceHeaders> = noTrace): Context {
   const span = parseTraceparent(headers.traceparent ?? '')
-  const root = ROOT_CONTEXT.setValue(originKey, originHost)
+  const root = emptyContext.setValue(originKey, originHost)
   if (span === undefined) return root
-  return trace.setSpanContext(root, { ...span, traceState: createTraceState(headers.tracestate ?? '').set(originMember, originHost) })
+  return trace.setSpanContext(root, { ...span, traceState: originState(originHost, createTraceState(headers.tracestate ?? '')) })
 }
 
 /** The host given to `rootContext`, for the sampler that puts it into a new trace. */
@@ -79,7 +107,15 @@ function parseTraceparent(traceparent: string): SpanContext | undefined {
   return { traceId, spanId, traceFlags: Number.parseInt(flags, 16), isRemote: true }
 }
 
-/** Nearly every request carries one of a few trace states (one a host), and they never change: the last is kept on both ways. */
+/** The trace state of a trace that this host keeps: what others wrote into it stays. */
+export function originState(originHost: string, others?: TraceState): TraceState {
+  if (others !== undefined) return others.set(originMember, originHost)
+  if (originHost !== lastOrigin.host) lastOrigin = { host: originHost, state: createTraceState().set(originMember, originHost) }
+  return lastOrigin.state
+}
+
+/** Nearly every request carries one of a few trace states (one a host), and they never change: the last of each kind is kept. */
+let lastOrigin = { host: '', state: createTraceState() }
 let lastParsed = { text: '', state: createTraceState() }
 let lastSerialized = { state: createTraceState(), text: '' }
 

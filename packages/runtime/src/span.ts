@@ -1,30 +1,29 @@
-/** A finished span of the SDK as a message of the contract. */
+/** A finished span as a message of the contract. */
 import type { Span } from '@heddle/contract'
-import { type HrTime, SpanStatusCode } from '@opentelemetry/api'
-import type { ReadableSpan } from '@opentelemetry/sdk-trace'
+import { SpanStatusCode } from '@opentelemetry/api'
+import type { RecordedSpan } from './tracer.ts'
 
-/** Names the workspace service that made a span; processes hold several. */
-export const serviceAttribute = 'heddle.service'
-
-export function toSpan(span: ReadableSpan, host: string): Span {
+export function toSpan(span: RecordedSpan, host: string): Span {
   const { traceId, spanId } = span.spanContext()
   const attributes: Record<string, string> = {}
-  for (const name in span.attributes) if (name !== serviceAttribute) attributes[name] = String(span.attributes[name])
+  for (const name in span.attributes) attributes[name] = String(span.attributes[name])
   return {
     traceId,
     spanId,
-    parentSpanId: span.parentSpanContext?.spanId ?? '',
+    parentSpanId: span.parent?.spanId ?? '',
     name: span.name,
-    service: String(span.attributes[serviceAttribute] ?? ''),
+    service: span.service,
     host,
-    startUnixNs: nanoseconds(span.startTime),
-    endUnixNs: nanoseconds(span.endTime),
+    startUnixNs: nanoseconds(span.startMs),
+    endUnixNs: nanoseconds(span.endMs),
     failed: span.status.code === SpanStatusCode.ERROR,
     failure: span.status.message ?? '',
     attributes,
   }
 }
 
-function nanoseconds([seconds, fraction]: HrTime): bigint {
-  return BigInt(seconds) * 1_000_000_000n + BigInt(Math.round(fraction))
+/** In two parts: a number cannot hold nanoseconds since 1970. */
+function nanoseconds(ms: number): bigint {
+  const whole = Math.floor(ms)
+  return BigInt(whole) * 1_000_000n + BigInt(Math.round((ms - whole) * 1_000_000))
 }

@@ -4,12 +4,12 @@
  * There is one tracer provider a process, for good: tracers of the API keep the first one they saw.
  */
 import type { Span } from '@heddle/contract'
-import { originMember, originOf, serviceOf } from '@heddle/core'
-import { type Span as ApiSpan, type Context, createTraceState, trace } from '@opentelemetry/api'
-import { resourceFromAttributes } from '@opentelemetry/resources'
-import { type ReadableSpan, SamplingDecision, type SamplingResult, type SpanProcessor, TracerProvider } from '@opentelemetry/sdk-trace'
+import { originMember } from '@heddle/core'
+import { trace } from '@opentelemetry/api'
 import type { Logger } from 'pino'
-import { serviceAttribute, toSpan } from './span.ts'
+import type { Exporter } from './otlp.ts'
+import { toSpan } from './span.ts'
+import { createTracer, type RecordedSpan } from './tracer.ts'
 
 export interface TelemetryOptions {
   /** Service of spans made outside any service's context. */
@@ -35,18 +35,20 @@ let installed = false
 export class Telemetry {
   readonly #options: TelemetryOptions
   readonly #listeners: SpanListener[] = []
-  #finished: ReadableSpan[] = []
+  #finished: RecordedSpan[] = []
   #timer: NodeJS.Timeout | undefined
-  #exporter: SpanProcessor | undefined
-  readonly #backlog: ReadableSpan[] = []
+  #exporter: Exporter | undefined
+  readonly #backlog: RecordedSpan[] = []
 
   constructor(options: TelemetryOptions) {
     this.#options = options
     active.add(this)
     if (installed) return
     installed = true
-    const resource = resourceFromAttributes({ 'service.name': options.name, 'service.version': options.version, 'host.name': options.host })
-    trace.setGlobalTracerProvider(new TracerProvider({ resource, sampler: { shouldSample, toString: () => 'heddle' }, spanProcessors: [fanOut] }))
+    const tracer = createTracer(first, (span) => {
+      for (const telemetry of active) telemetry.ended(span)
+    })
+    trace.setGlobalTracerProvider({ getTracer: () => tracer })
   }
 
   get name(): string {
@@ -63,10 +65,11 @@ export class Telemetry {
 
   /** Loads the exporter if one is wanted. A collector that is away costs its spans, nothing else. */
   async start(): Promise<void> {
-    if (this.#options.otlpEndpoint === undefined) return
+    const { otlpEndpoint: endpoint, ...options } = this.#options
+    if (endpoint === undefined) return
     const { createExporter } = await import('./otlp.ts')
-    this.#exporter = createExporter(this.#options.otlpEndpoint, this.#options.logger)
-    for (const span of this.#backlog.splice(0)) this.#exporter.onEnd(span)
+    this.#exporter = createExporter({ ...options, endpoint })
+    for (const span of this.#backlog.splice(0)) this.#exporter.export(span)
   }
 
   /** Hands over and exports what has finished, and ends. */
@@ -76,8 +79,8 @@ export class Telemetry {
     await this.#exporter?.shutdown().catch((error: unknown) => this.#options.logger.warn({ err: error }, 'the last spans could not be exported'))
   }
 
-  ended(span: ReadableSpan): void {
-    if (this.#exporter !== undefined) this.#exporter.onEnd(span)
+  ended(span: RecordedSpan): void {
+    if (this.#exporter !== undefined) this.#exporter.export(span)
     else if (this.#options.otlpEndpoint !== undefined && this.#backlog.length < backlogSpans) this.#backlog.push(span)
     if (this.#listeners.length === 0) return
     this.#finished.push(span)
@@ -105,28 +108,7 @@ export class Telemetry {
   }
 }
 
-const fanOut: SpanProcessor = {
-  onStart(span: ApiSpan, parentContext: Context) {
-    const service = serviceOf(parentContext) ?? first()?.name
-    if (service !== undefined) span.setAttribute(serviceAttribute, service)
-  },
-  onEnd(span: ReadableSpan) {
-    for (const telemetry of active) telemetry.ended(span)
-  },
-  async forceFlush() {},
-  async shutdown() {},
-}
-
-/** Records everything; a trace that does not say yet which host keeps it is given one. */
-function shouldSample(context: Context): SamplingResult {
-  const parentState = trace.getSpanContext(context)?.traceState
-  if (parentState?.get(originMember) !== undefined) return { decision: SamplingDecision.RECORD_AND_SAMPLED }
-  const origin = originOf(context) ?? first()?.host
-  if (origin === undefined) return { decision: SamplingDecision.RECORD_AND_SAMPLED }
-  return { decision: SamplingDecision.RECORD_AND_SAMPLED, traceState: (parentState ?? createTraceState()).set(originMember, origin) }
-}
-
-function originOfSpan(span: ReadableSpan): string | undefined {
+function originOfSpan(span: RecordedSpan): string | undefined {
   return span.spanContext().traceState?.get(originMember)
 }
 
