@@ -2,14 +2,14 @@
  * The only importer of etcd3, used as a connection pool with typed stubs and nothing more: its retries repeat writes, its
  * watcher skips events after a second cut, its lease notices a loss one time to live too late.
  */
-import { type CallOptions, InterceptingCall, type Interceptor, type ServiceError, status } from '@grpc/grpc-js'
+import { type CallInvocationTransformer, type CallOptions, InterceptingCall, type Interceptor, type ServiceError, status } from '@grpc/grpc-js'
 import { type Clock, HeddleError, systemClock } from '@heddle/core'
 import { noop } from 'cockatiel'
 import * as etcd3 from 'etcd3'
 import { type EtcdPort, type EtcdReason, etcdFailure, type Logger, type RangeReply, type RangeRequest, type WatchRange, type WatchReply } from './port.ts'
 import { EtcdStore } from './store.ts'
-import type { Committed, Store, Transaction } from './types.ts'
-import { fromTxnReply, toRecord, toTxnRequest } from './wire.ts'
+import type { Committed, Store, StoredRecord, Transaction } from './types.ts'
+import { decodeOutcomes, decodeWatchReply, encodeTransactions } from './wire.ts'
 
 export interface StoreOptions {
   /** `http://address:port` or `https://...`, each a member of one cluster. Addresses, not names, on hosts that must survive a name server. */
@@ -24,7 +24,19 @@ export function connectStore(options: StoreOptions): Store {
   return new EtcdStore(new Etcd3Port(options.endpoints), options.logger, clock)
 }
 
+/** The busy methods read and write their own bytes; what etcd3's stubs are given and give for them is what stands here. */
+const ownCodecs: Readonly<Record<string, Partial<Parameters<CallInvocationTransformer>[0]['methodDefinition']>>> = {
+  '/etcdserverpb.KV/Txn': { requestSerialize: encodeTransactions, responseDeserialize: decodeOutcomes },
+  '/etcdserverpb.Watch/Watch': { responseDeserialize: decodeWatchReply },
+}
+
+const callInvocationTransformer: CallInvocationTransformer = (properties) => ({
+  ...properties,
+  methodDefinition: { ...properties.methodDefinition, ...ownCodecs[properties.methodDefinition.path] },
+})
+
 const grpcOptions = {
+  callInvocationTransformer,
   // A peer that went away without a word is noticed after 15 s; etcd refuses pings more often than every 5 s.
   'grpc.keepalive_time_ms': 10_000,
   'grpc.keepalive_timeout_ms': 5_000,
@@ -66,7 +78,8 @@ export class Etcd3Port implements EtcdPort {
   }
 
   async transact(transactions: readonly Transaction[], withinMs: number): Promise<readonly Committed[]> {
-    return fromTxnReply(await this.#unary(this.#client.kv.txn(toTxnRequest(transactions), within(withinMs))))
+    const outcomes: unknown = await this.#unary(this.#client.kv.txn(transactions as unknown as etcd3.ITxnRequest, within(withinMs)))
+    return outcomes as readonly Committed[]
   }
 
   async grantLease(ttlSeconds: number, withinMs: number): Promise<{ id: bigint; ttlSeconds: number }> {
@@ -108,8 +121,8 @@ export class Etcd3Port implements EtcdPort {
       stream.on('error', end)
       stream.on('end', () => end(etcdFailure('no-reply', 'unavailable', 'etcd ended the watch stream')))
       if (cancelled) return cancel()
-      stream.on('data', (reply) => {
-        if (!cancelled) onReply(fromWatchReply(reply))
+      stream.on('data', (reply: unknown) => {
+        if (!cancelled) onReply(reply as WatchReply)
       })
       for (const range of ranges) stream.write({ create_request: toWatchRequest(range) })
     }, end)
@@ -149,17 +162,8 @@ function toWatchRequest(range: WatchRange) {
   }
 }
 
-function fromWatchReply(reply: etcd3.IWatchResponse): WatchReply {
-  return {
-    id: Number(reply.watch_id),
-    created: reply.created,
-    cancelled: reply.canceled,
-    cancelReason: reply.cancel_reason,
-    compactRevision: BigInt(reply.compact_revision),
-    fragment: reply.fragment,
-    revision: BigInt(reply.header.revision),
-    events: reply.events.map(({ type, kv }) => ({ kind: String(type).toLowerCase() === 'delete' ? 'delete' : 'put', record: toRecord(kv) })),
-  }
+function toRecord({ key, value, create_revision, mod_revision }: etcd3.IKeyValue): StoredRecord {
+  return { key: key.toString(), value: value.toString(), createRevision: BigInt(create_revision), modRevision: BigInt(mod_revision) }
 }
 
 function toHeddleError(error: unknown): HeddleError {

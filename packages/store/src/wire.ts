@@ -1,80 +1,200 @@
-/** Transactions and records as etcd's protobuf messages (rpc.proto, kv.proto), in the plain-object form of proto-loader. */
-import { prefixEnd } from './port.ts'
+/**
+ * The messages of etcd (rpc.proto, kv.proto) that every commit and every watched change is, written and read as bytes. The
+ * way through etcd3's proto-loader makes three objects of each, and a text of every number of 64 bits.
+ */
+import { BinaryReader, BinaryWriter, WireType } from '@bufbuild/protobuf/wire'
+import { prefixEnd, type WatchEvent, type WatchReply } from './port.ts'
 import type { Committed, Compare, StoredRecord, Transaction, Write } from './types.ts'
 
-// etcdserverpb.Compare's CompareResult and CompareTarget.
-const equal = 0
+// etcdserverpb.Compare's CompareResult and CompareTarget. What is zero is not written.
 const greater = 1
 const createTarget = 1
 const modTarget = 2
 const valueTarget = 3
 
-export interface WireRecord {
-  readonly key: Buffer
-  readonly value: Buffer
-  readonly create_revision: string
-  readonly mod_revision: string
+/** A TxnRequest whose operations are the transactions. */
+export function encodeTransactions(transactions: readonly Transaction[]): Buffer {
+  const writer = new BinaryWriter()
+  for (const transaction of transactions) {
+    message(writer, 2, () => message(writer, 4, () => writeTransaction(writer, transaction)))
+  }
+  const { buffer, byteOffset, length } = writer.finish()
+  return Buffer.from(buffer, byteOffset, length)
 }
 
-interface WireTxnReply {
-  readonly header: { readonly revision: string } | null
-  readonly succeeded: boolean
-  readonly responses: readonly { readonly response_range?: { readonly kvs: readonly WireRecord[] } | null; readonly response_txn?: WireTxnReply | null }[]
+function writeTransaction(writer: BinaryWriter, { when, write, otherwiseRead = [] }: Transaction): void {
+  for (const compare of when) message(writer, 1, () => writeCompare(writer, compare))
+  for (const item of write) message(writer, 2, () => writeOperation(writer, item))
+  for (const key of otherwiseRead) message(writer, 3, () => message(writer, 1, () => text(writer, 1, key)))
 }
 
-export function toRecord(wire: WireRecord): StoredRecord {
-  return { key: wire.key.toString(), value: wire.value.toString(), createRevision: BigInt(wire.create_revision), modRevision: BigInt(wire.mod_revision) }
+function writeCompare(writer: BinaryWriter, compare: Compare): void {
+  text(writer, 3, compare.key)
+  switch (compare.is) {
+    case 'absent':
+      return integer(writer, 2, createTarget)
+    case 'none-below':
+      integer(writer, 2, createTarget)
+      writer.tag(64, WireType.LengthDelimited).bytes(prefixEnd(compare.key))
+      return
+    case 'present':
+      integer(writer, 1, greater)
+      return integer(writer, 2, createTarget)
+    case 'at':
+      integer(writer, 2, modTarget)
+      return integer(writer, 6, compare.modRevision)
+    case 'created-at':
+      integer(writer, 2, createTarget)
+      return integer(writer, 5, compare.createRevision)
+    case 'valued':
+      integer(writer, 2, valueTarget)
+      return text(writer, 7, compare.value)
+  }
 }
 
-/** One request; its operations are the transactions. */
-export function toTxnRequest(transactions: readonly Transaction[]) {
-  return { success: transactions.map((transaction) => ({ request_txn: toNested(transaction) })) }
-}
-
-/** The outcomes of `toTxnRequest`, in the transactions' order. All of one request share its revision. */
-export function fromTxnReply(reply: WireTxnReply): Committed[] {
-  const revision = BigInt(reply.header?.revision ?? 0)
-  return reply.responses.map(({ response_txn: nested }): Committed => {
-    if (nested?.succeeded) return { succeeded: true, revision }
-    const found = new Map<string, StoredRecord>()
-    for (const operation of nested?.responses ?? []) {
-      for (const wire of operation.response_range?.kvs ?? []) {
-        const record = toRecord(wire)
-        found.set(record.key, record)
-      }
-    }
-    return { succeeded: false, revision, found }
+function writeOperation(writer: BinaryWriter, write: Write): void {
+  if ('delete' in write) return message(writer, 3, () => text(writer, 1, write.delete))
+  message(writer, 2, () => {
+    text(writer, 1, write.put)
+    text(writer, 2, write.value)
+    if (write.lease !== undefined) integer(writer, 3, write.lease)
   })
 }
 
-function toNested(transaction: Transaction) {
-  return {
-    compare: transaction.when.map(toCompare),
-    success: transaction.write.map(toOperation),
-    failure: (transaction.otherwiseRead ?? []).map((key) => ({ request_range: { key: Buffer.from(key) } })),
-  }
+function message(writer: BinaryWriter, field: number, body: () => void): void {
+  writer.tag(field, WireType.LengthDelimited).fork()
+  body()
+  writer.join()
 }
 
-function toCompare(compare: Compare) {
-  const key = Buffer.from(compare.key)
-  switch (compare.is) {
-    case 'absent':
-      return { key, target: createTarget, result: equal, create_revision: '0' }
-    case 'none-below':
-      return { key, range_end: prefixEnd(compare.key), target: createTarget, result: equal, create_revision: '0' }
-    case 'present':
-      return { key, target: createTarget, result: greater, create_revision: '0' }
-    case 'at':
-      return { key, target: modTarget, result: equal, mod_revision: String(compare.modRevision) }
-    case 'created-at':
-      return { key, target: createTarget, result: equal, create_revision: String(compare.createRevision) }
-    case 'valued':
-      return { key, target: valueTarget, result: equal, value: Buffer.from(compare.value) }
-  }
+function text(writer: BinaryWriter, field: number, value: string): void {
+  writer.tag(field, WireType.LengthDelimited).string(value)
 }
 
-function toOperation(write: Write) {
-  if ('delete' in write) return { request_delete_range: { key: Buffer.from(write.delete) } }
-  const put = { key: Buffer.from(write.put), value: Buffer.from(write.value) }
-  return { request_put: write.lease === undefined ? put : { ...put, lease: String(write.lease) } }
+function integer(writer: BinaryWriter, field: number, value: number | bigint): void {
+  writer.tag(field, WireType.Varint).int64(value)
+}
+
+/** The outcomes of `encodeTransactions`, in the transactions' order. All of one request share its revision. */
+export function decodeOutcomes(bytes: Uint8Array): readonly Committed[] {
+  const reader = new BinaryReader(bytes)
+  let revision = 0n
+  const failures: (ReadonlyMap<string, StoredRecord> | undefined)[] = []
+  eachField(reader, reader.len, (field) => {
+    if (field === 1) revision = readRevision(reader)
+    else if (field === 3) failures.push(readOutcome(reader))
+    else return false
+    return true
+  })
+  return failures.map((found): Committed => (found === undefined ? { succeeded: true, revision } : { succeeded: false, revision, found }))
+}
+
+/** Of a ResponseOp that holds a TxnResponse: what it found, undefined when its conditions held. */
+function readOutcome(reader: BinaryReader): ReadonlyMap<string, StoredRecord> | undefined {
+  let succeeded = false
+  const found = new Map<string, StoredRecord>()
+  eachInner(reader, 4, (end) =>
+    eachField(reader, end, (field) => {
+      if (field === 2) succeeded = reader.bool()
+      else if (field === 3 && !succeeded) eachInner(reader, 1, (rangeEnd) => readRange(reader, rangeEnd, found))
+      else return false
+      return true
+    }),
+  )
+  return succeeded ? undefined : found
+}
+
+/** A RangeResponse's records. */
+function readRange(reader: BinaryReader, end: number, found: Map<string, StoredRecord>): void {
+  eachField(reader, end, (field) => {
+    if (field !== 2) return false
+    const record = readRecord(reader)
+    found.set(record.key, record)
+    return true
+  })
+}
+
+/** A WatchResponse. */
+export function decodeWatchReply(bytes: Uint8Array): WatchReply {
+  const reader = new BinaryReader(bytes)
+  const events: WatchEvent[] = []
+  const reply = { id: 0, created: false, cancelled: false, cancelReason: '', compactRevision: 0n, fragment: false, revision: 0n, events }
+  eachField(reader, reader.len, (field) => {
+    if (field === 1) reply.revision = readRevision(reader)
+    else if (field === 2) reply.id = Number(reader.int64())
+    else if (field === 3) reply.created = reader.bool()
+    else if (field === 4) reply.cancelled = reader.bool()
+    else if (field === 5) reply.compactRevision = reader.int64() as bigint
+    else if (field === 6) reply.cancelReason = reader.string()
+    else if (field === 7) reply.fragment = reader.bool()
+    else if (field === 11) events.push(readEvent(reader))
+    else return false
+    return true
+  })
+  return reply
+}
+
+function readEvent(reader: BinaryReader): WatchEvent {
+  let kind: WatchEvent['kind'] = 'put'
+  let record = nothing
+  eachField(reader, endOf(reader), (field) => {
+    if (field === 1) kind = reader.int32() === 1 ? 'delete' : 'put'
+    else if (field === 2) record = readRecord(reader)
+    else return false
+    return true
+  })
+  return { kind, record }
+}
+
+const nothing: StoredRecord = { key: '', value: '', createRevision: 0n, modRevision: 0n }
+
+/** A KeyValue. */
+function readRecord(reader: BinaryReader): StoredRecord {
+  let key = ''
+  let value = ''
+  let createRevision = 0n
+  let modRevision = 0n
+  eachField(reader, endOf(reader), (field) => {
+    if (field === 1) key = reader.string()
+    else if (field === 2) createRevision = reader.int64() as bigint
+    else if (field === 3) modRevision = reader.int64() as bigint
+    else if (field === 5) value = reader.string()
+    else return false
+    return true
+  })
+  return { key, value, createRevision, modRevision }
+}
+
+/** Of a ResponseHeader. */
+function readRevision(reader: BinaryReader): bigint {
+  let revision = 0n
+  eachField(reader, endOf(reader), (field) => {
+    if (field !== 3) return false
+    revision = reader.int64() as bigint
+    return true
+  })
+  return revision
+}
+
+/** The end of the message that begins here with its length. */
+function endOf(reader: BinaryReader): number {
+  const length = reader.uint32()
+  return reader.pos + length
+}
+
+/** The messages that stand as one field in the message that begins here. */
+function eachInner(reader: BinaryReader, inner: number, read: (end: number) => void): void {
+  eachField(reader, endOf(reader), (field) => {
+    if (field !== inner) return false
+    read(endOf(reader))
+    return true
+  })
+}
+
+/** Up to `end`; what `read` does not know, so that it returns false, is skipped. */
+function eachField(reader: BinaryReader, end: number, read: (field: number) => boolean): void {
+  while (reader.pos < end) {
+    const tag = reader.uint32()
+    if (!read(tag >>> 3)) reader.skip(tag & 7, tag >>> 3)
+  }
 }
