@@ -28,15 +28,13 @@ function writeTransaction(writer: BinaryWriter, { when, write, otherwiseRead = [
   for (const key of otherwiseRead) message(writer, 3, () => message(writer, 1, () => text(writer, 1, key)))
 }
 
-function writeCompare(writer: BinaryWriter, compare: Compare): void {
+function writeCompare(writer: BinaryWriter, compare: Compare): BinaryWriter {
   text(writer, 3, compare.key)
   switch (compare.is) {
     case 'absent':
       return integer(writer, 2, createTarget)
     case 'none-below':
-      integer(writer, 2, createTarget)
-      writer.tag(64, WireType.LengthDelimited).bytes(prefixEnd(compare.key))
-      return
+      return integer(writer, 2, createTarget).tag(64, WireType.LengthDelimited).bytes(prefixEnd(compare.key))
     case 'present':
       integer(writer, 1, greater)
       return integer(writer, 2, createTarget)
@@ -52,27 +50,27 @@ function writeCompare(writer: BinaryWriter, compare: Compare): void {
   }
 }
 
-function writeOperation(writer: BinaryWriter, write: Write): void {
+function writeOperation(writer: BinaryWriter, write: Write): BinaryWriter {
   if ('delete' in write) return message(writer, 3, () => text(writer, 1, write.delete))
-  message(writer, 2, () => {
+  return message(writer, 2, () => {
     text(writer, 1, write.put)
     text(writer, 2, write.value)
     if (write.lease !== undefined) integer(writer, 3, write.lease)
   })
 }
 
-function message(writer: BinaryWriter, field: number, body: () => void): void {
+function message(writer: BinaryWriter, field: number, body: () => void): BinaryWriter {
   writer.tag(field, WireType.LengthDelimited).fork()
   body()
-  writer.join()
+  return writer.join()
 }
 
-function text(writer: BinaryWriter, field: number, value: string): void {
-  writer.tag(field, WireType.LengthDelimited).string(value)
+function text(writer: BinaryWriter, field: number, value: string): BinaryWriter {
+  return writer.tag(field, WireType.LengthDelimited).string(value)
 }
 
-function integer(writer: BinaryWriter, field: number, value: number | bigint): void {
-  writer.tag(field, WireType.Varint).int64(value)
+function integer(writer: BinaryWriter, field: number, value: number | bigint): BinaryWriter {
+  return writer.tag(field, WireType.Varint).int64(value)
 }
 
 /** The outcomes of `encodeTransactions`, in the transactions' order. All of one request share its revision. */
