@@ -2,15 +2,21 @@
  * The last plugin calls of this host as traces, for `heddle trace`. Spans arrive late and from several processes; those of
  * traces that no door announced (heartbeats, sweeps) are not kept.
  */
-import type { Span, TraceSummary } from '@heddle/contract'
+import { type Span, SpanBatch, type TraceSummary } from '@heddle/contract'
 import { HeddleError, invalid } from '@heddle/core'
 
 const maxSpansPerTrace = 2000
 
+/** Spans as they came, encoded: as objects, thousands that live for a second each, they would cost the collector more than the calls. */
+interface Kept {
+  readonly batches: Uint8Array[]
+  count: number
+}
+
 export class TraceRing {
   readonly #keep: number
   /** By trace id, in the order in which they were last announced. */
-  readonly #traces = new Map<string, Map<string, Span>>()
+  readonly #traces = new Map<string, Kept>()
 
   constructor(keep: number) {
     this.#keep = keep
@@ -18,7 +24,7 @@ export class TraceRing {
 
   /** A door starts a plugin call in this trace. */
   expect(traceId: string): void {
-    const trace = this.#traces.get(traceId) ?? new Map<string, Span>()
+    const trace = this.#traces.get(traceId) ?? { batches: [], count: 0 }
     this.#traces.delete(traceId)
     this.#traces.set(traceId, trace)
     const [oldest] = this.#traces.keys()
@@ -26,17 +32,19 @@ export class TraceRing {
   }
 
   add(spans: readonly Span[]): void {
-    for (const span of spans) {
-      const trace = this.#traces.get(span.traceId)
-      if (trace !== undefined && trace.size < maxSpansPerTrace) trace.set(span.spanId, span)
+    for (const [traceId, its] of Map.groupBy(spans, (span) => span.traceId)) {
+      const trace = this.#traces.get(traceId)
+      if (trace === undefined || trace.count >= maxSpansPerTrace) continue
+      trace.batches.push(SpanBatch.encode({ spans: its }).finish())
+      trace.count += its.length
     }
   }
 
   /** Newest first. */
   list(limit: number): TraceSummary[] {
     return [...this.#traces.values()]
-      .filter((trace) => trace.size > 0)
-      .map((trace) => summarize([...trace.values()]))
+      .filter((trace) => trace.count > 0)
+      .map((trace) => summarize(spansOf(trace)))
       .sort((a, b) => (a.startUnixNs < b.startUnixNs ? 1 : -1))
       .slice(0, limit)
   }
@@ -54,8 +62,14 @@ export class TraceRing {
         remedy: `list those that are with \`heddle trace ls\`; the last ${this.#keep} are kept`,
       })
     }
-    return [...trace.values()].sort(byStart)
+    return spansOf(trace).sort(byStart)
   }
+}
+
+/** Each once, whatever came twice. */
+function spansOf({ batches }: Kept): Span[] {
+  const spans = batches.flatMap((batch) => SpanBatch.decode(batch).spans)
+  return [...new Map(spans.map((span) => [span.spanId, span])).values()]
 }
 
 /** Named after its first root; an attachment by Docker has one for each plugin call. */
