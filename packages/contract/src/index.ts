@@ -1,5 +1,6 @@
 /** The contract: messages and services generated from `proto/heddle/v1`, subjects and shared keys derived from them. */
 export * from './descriptor.ts'
+export * from './encode.ts'
 export * from './gen/heddle/v1/common.ts'
 export * from './gen/heddle/v1/heddle.ts'
 export * from './gen/heddle/v1/ipam.ts'

@@ -2,6 +2,7 @@
  * Which service answers where, derived from the definitions in `proto/`.
  * A brain is a queue group named after it; hands are one responder per host.
  */
+import type { BinaryWriter } from '@bufbuild/protobuf/wire'
 import { IpamDefinition } from './gen/heddle/v1/ipam.ts'
 import { NetworksDefinition } from './gen/heddle/v1/networks.ts'
 import { OverlayDefinition } from './gen/heddle/v1/overlay.ts'
@@ -9,7 +10,7 @@ import { WiringDefinition } from './gen/heddle/v1/wiring.ts'
 
 /** How ts-proto describes a message: its codec. */
 export interface Codec<T> {
-  encode(message: T): { finish(): Uint8Array }
+  encode(message: T, writer?: BinaryWriter): BinaryWriter
   decode(bytes: Uint8Array): T
   fromJSON(json: unknown): T
   toJSON(message: T): unknown

@@ -107,6 +107,7 @@ export class NetworkDriver {
       id,
       networkId: network.id,
       networkName: network.name,
+      networkKind: network.kind,
       host: this.#parts.cluster.host,
       state: 'reserved',
       mac,

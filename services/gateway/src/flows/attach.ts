@@ -50,7 +50,7 @@ async function attachTo(parts: FlowParts, network: Network, wish: AttachWish, ca
   const { host, ipam, networks, wiring } = parts.cluster
   const { id, sandbox, interfaceName } = wish.endpoint
   const wants = wantsOf(network, wish.addresses)
-  const draft = { ...wish.endpoint, mac: wish.endpoint.mac || macOf(id), networkId: network.id, networkName: network.name, host }
+  const draft = { ...wish.endpoint, mac: wish.endpoint.mac || macOf(id), networkId: network.id, networkName: network.name, networkKind: network.kind, host }
 
   await parts.endpoints.freed(call)
   return undoing(parts, call, async (undo) => {

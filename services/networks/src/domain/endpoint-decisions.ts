@@ -38,7 +38,7 @@ export function putEndpoint(asked: Endpoint, claimRevision: bigint, now: string)
       const record = known.get(at.endpoint)
       const before = record === undefined ? undefined : readEndpoint(record)
       checkMacFree(known, at.mac, asked, network.name)
-      const after = { ...asked, networkName: network.name, createdAt: before?.createdAt ?? now, updatedAt: now }
+      const after = { ...asked, networkName: network.name, networkKind: network.kind, createdAt: before?.createdAt ?? now, updatedAt: now }
       if (before !== undefined && sameEndpoint(before, after)) return { write: [], result: before }
       // What is recorded already is no claim of the past: only new addresses are held against the fence.
       if (before === undefined || !isSubset(after.addresses, before.addresses)) checkFence(known, at.fence, asked, claimRevision)

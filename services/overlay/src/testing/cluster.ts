@@ -107,12 +107,13 @@ export class Endpoints {
     this.networkId = networkId
   }
 
-  async put(id: string, host: string, address: string, state = 'reserved'): Promise<bigint> {
+  async put(id: string, host: string, address: string, state = 'reserved', networkKind = 'overlay'): Promise<bigint> {
     const endpoint = Endpoint.fromPartial({
       id,
       networkId: this.networkId,
       host,
       state,
+      networkKind,
       mac: `02:00:00:00:00:${address.slice(-2)}`,
       addresses: [`${address}/16`],
     })
@@ -120,7 +121,7 @@ export class Endpoints {
       put: endpointKey(this.networkId, id),
       value: JSON.stringify(Endpoint.toJSON({ ...endpoint, updatedAt: systemClock.timestamp() })),
     })
-    if (state === 'detaching') this.expected.delete(id)
+    if (state === 'detaching' || networkKind === 'bridge') this.expected.delete(id)
     else this.expected.set(id, { host, address })
     return revision
   }

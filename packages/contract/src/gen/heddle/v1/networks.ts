@@ -79,6 +79,8 @@ export interface Endpoint {
   updatedAt: string;
   /** etcd revision of the record; not stored, filled when read. */
   revision: bigint;
+  /** As the network's; empty in records older than the field. */
+  networkKind: string;
 }
 
 export interface NetworksCreateNetworkRequest {
@@ -680,6 +682,7 @@ function createBaseEndpoint(): Endpoint {
     createdAt: "",
     updatedAt: "",
     revision: 0n,
+    networkKind: "",
   };
 }
 
@@ -735,6 +738,9 @@ export const Endpoint: MessageFns<Endpoint> = {
         throw new globalThis.Error("value provided for field message.revision of type int64 too large");
       }
       writer.uint32(128).int64(message.revision);
+    }
+    if (message.networkKind !== "") {
+      writer.uint32(138).string(message.networkKind);
     }
     return writer;
   },
@@ -880,6 +886,14 @@ export const Endpoint: MessageFns<Endpoint> = {
             message.revision = reader.int64() as bigint;
             continue;
           }
+          case 17: {
+            if (tag !== 138) {
+              break;
+            }
+
+            message.networkKind = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -942,6 +956,11 @@ export const Endpoint: MessageFns<Endpoint> = {
         ? globalThis.String(object.updated_at)
         : "",
       revision: isSet(object.revision) ? BigInt(object.revision) : 0n,
+      networkKind: isSet(object.networkKind)
+        ? globalThis.String(object.networkKind)
+        : isSet(object.network_kind)
+        ? globalThis.String(object.network_kind)
+        : "",
     };
   },
 
@@ -995,6 +1014,9 @@ export const Endpoint: MessageFns<Endpoint> = {
     if (message.revision !== 0n) {
       obj.revision = message.revision.toString();
     }
+    if (message.networkKind !== "") {
+      obj.networkKind = message.networkKind;
+    }
     return obj;
   },
 
@@ -1019,6 +1041,7 @@ export const Endpoint: MessageFns<Endpoint> = {
     message.createdAt = object.createdAt ?? "";
     message.updatedAt = object.updatedAt ?? "";
     message.revision = (object.revision !== undefined && object.revision !== null) ? BigInt(object.revision) : 0n;
+    message.networkKind = object.networkKind ?? "";
     return message;
   },
 };
