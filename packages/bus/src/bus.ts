@@ -1,5 +1,5 @@
 /** The Bus on any Wire: clients, served services, delivery inside the process, events. */
-import { type BusService, type Codec, Failure, type ServiceDefinition, subjectOf } from '@heddle/contract'
+import { type BusService, type Codec, encodeMessage, Failure, type ServiceDefinition, subjectOf } from '@heddle/contract'
 import { type Call, type Clock, checkHostName, fromFailure, HeddleError, invalid, systemClock, toFailure, withCall } from '@heddle/core'
 import { Discovery } from './discovery.ts'
 import { deadlineClient } from './interceptors/deadline.ts'
@@ -86,7 +86,7 @@ export class WiredBus implements Bus {
 
   publish<T>(subject: string, codec: Codec<T>, message: T): void {
     try {
-      const data = codec.encode(message).finish()
+      const data = encodeMessage(codec, message)
       checkSize(`the event ${subject}`, data, this.#wire.maxBytes, 'publish less at once')
       if (this.#wire.status === 'connected') this.#wire.publish(subject, data)
     } catch (error) {
@@ -177,7 +177,7 @@ function deliverHere(server: Server, route: Route, exchange: Exchange, call: Cal
 
 function encodeRequest(method: AnyMethod, request: unknown): Uint8Array {
   try {
-    return method.requestType.encode(method.requestType.fromPartial(request as object)).finish()
+    return encodeMessage(method.requestType, method.requestType.fromPartial(request as object))
   } catch (error) {
     throw invalid('', `the request of ${method.name} cannot be encoded: ${error instanceof Error ? error.message : String(error)}`)
   }

@@ -1,5 +1,5 @@
 /** A served service: its methods as routes, the responder's interceptors around each handler, and what is under way. */
-import { type BusService, type Codec, Failure, type ServiceDefinition, subjectOf } from '@heddle/contract'
+import { type BusService, type Codec, encodeMessage, Failure, type ServiceDefinition, subjectOf } from '@heddle/contract'
 import { type Call, type Clock, emptyContext, HeddleError, invalid, toFailure } from '@heddle/core'
 import { deadlineServer } from './interceptors/deadline.ts'
 import { errorsServer } from './interceptors/errors.ts'
@@ -52,7 +52,7 @@ export class Server {
     this.routes = Object.entries(service.definition.methods).map(([name, method]) => {
       const handler = handlers[name]
       if (handler === undefined) throw new TypeError(`no handler for ${service.definition.name}.${method.name}`)
-      const handle = onion(outer, async (exchange, call) => handler(exchange.request, call))
+      const handle = onion(outer, (exchange, call) => handler(exchange.request, call))
       return this.#route(method, subjectOf(service, method, options.host), handle)
     })
   }
@@ -75,7 +75,7 @@ export class Server {
       const failure = HeddleError.from(error)
       // Past its deadline the caller has gone.
       if (failure.code !== 'deadline-exceeded' || this.#parts.clock.monotonicMs() < deadlineMs) {
-        request.reply({ error: failure.code, data: Failure.encode(toFailure(failure)).finish() })
+        request.reply({ error: failure.code, data: encodeMessage(Failure, toFailure(failure)) })
       }
     } finally {
       this.#left()
@@ -126,7 +126,7 @@ export class Server {
 
   #encode(route: Route, response: unknown): Uint8Array {
     const codec = route.method.responseType as Codec<unknown>
-    const data = codec.encode(codec.fromPartial(response as object)).finish()
+    const data = encodeMessage(codec, codec.fromPartial(response as object))
     checkSize(`the answer to ${route.subject}`, data, this.#parts.maxBytes(), 'ask for less at once')
     return data
   }

@@ -34,9 +34,14 @@ export class Mirror {
       },
       onBatch: ({ revision, puts, deletes }) => {
         const before = new Map<string, StoredRecord | undefined>()
-        for (const { key } of [...puts, ...deletes]) before.set(key, this.#watched.get(key))
-        for (const record of puts) this.#watched.set(record.key, record)
-        for (const { key } of deletes) this.#watched.delete(key)
+        for (const record of puts) {
+          before.set(record.key, this.#watched.get(record.key))
+          this.#watched.set(record.key, record)
+        }
+        for (const { key } of deletes) {
+          before.set(key, this.#watched.get(key))
+          this.#watched.delete(key)
+        }
         this.#advance(revision, before.keys(), (key) => before.get(key))
       },
     })

@@ -92,12 +92,16 @@ export class EtcdStore implements Store {
   }
 
   /** Every operation is a span and ends with its call, whatever etcd does. */
-  async #within<T>(name: string, attributes: Record<string, string | number>, call: Call, body: Parameters<typeof withSpan<T>>[3]): Promise<T> {
-    this.#refuseWhenClosed()
+  #within<T>(name: string, attributes: Record<string, string | number>, call: Call, body: Parameters<typeof withSpan<T>>[3]): Promise<T> {
+    if (this.#closed) return Promise.reject(closed())
     return withSpan(call, name, attributes, (inner, span) => raceCall(body(inner, span), inner))
   }
 
   #refuseWhenClosed(): void {
-    if (this.#closed) throw new HeddleError('unavailable', 'the store is closed')
+    if (this.#closed) throw closed()
   }
+}
+
+function closed(): HeddleError {
+  return new HeddleError('unavailable', 'the store is closed')
 }

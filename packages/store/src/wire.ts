@@ -12,64 +12,68 @@ const createTarget = 1
 const modTarget = 2
 const valueTarget = 3
 
+/** One for all requests: it keeps the room it has grown to. */
+const writer = new BinaryWriter()
+
 /** A TxnRequest whose operations are the transactions. */
 export function encodeTransactions(transactions: readonly Transaction[]): Buffer {
-  const writer = new BinaryWriter()
+  // Also forgets the half of a request that could not be written whole.
+  writer.finish()
   for (const transaction of transactions) {
-    message(writer, 2, () => message(writer, 4, () => writeTransaction(writer, transaction)))
+    message(2, () => message(4, () => writeTransaction(transaction)))
   }
   const { buffer, byteOffset, length } = writer.finish()
   return Buffer.from(buffer, byteOffset, length)
 }
 
-function writeTransaction(writer: BinaryWriter, { when, write, otherwiseRead = [] }: Transaction): void {
-  for (const compare of when) message(writer, 1, () => writeCompare(writer, compare))
-  for (const item of write) message(writer, 2, () => writeOperation(writer, item))
-  for (const key of otherwiseRead) message(writer, 3, () => message(writer, 1, () => text(writer, 1, key)))
+function writeTransaction({ when, write, otherwiseRead = [] }: Transaction): void {
+  for (const compare of when) message(1, () => writeCompare(compare))
+  for (const item of write) message(2, () => writeOperation(item))
+  for (const key of otherwiseRead) message(3, () => message(1, () => text(1, key)))
 }
 
-function writeCompare(writer: BinaryWriter, compare: Compare): BinaryWriter {
-  text(writer, 3, compare.key)
+function writeCompare(compare: Compare): BinaryWriter {
+  text(3, compare.key)
   switch (compare.is) {
     case 'absent':
-      return integer(writer, 2, createTarget)
+      return integer(2, createTarget)
     case 'none-below':
-      return integer(writer, 2, createTarget).tag(64, WireType.LengthDelimited).bytes(prefixEnd(compare.key))
+      return integer(2, createTarget).tag(64, WireType.LengthDelimited).bytes(prefixEnd(compare.key))
     case 'present':
-      integer(writer, 1, greater)
-      return integer(writer, 2, createTarget)
+      integer(1, greater)
+      return integer(2, createTarget)
     case 'at':
-      integer(writer, 2, modTarget)
-      return integer(writer, 6, compare.modRevision)
+      integer(2, modTarget)
+      return integer(6, compare.modRevision)
     case 'created-at':
-      integer(writer, 2, createTarget)
-      return integer(writer, 5, compare.createRevision)
+      integer(2, createTarget)
+      return integer(5, compare.createRevision)
     case 'valued':
-      integer(writer, 2, valueTarget)
-      return text(writer, 7, compare.value)
+      integer(2, valueTarget)
+      return text(7, compare.value)
   }
 }
 
-function writeOperation(writer: BinaryWriter, write: Write): BinaryWriter {
-  if ('delete' in write) return message(writer, 3, () => text(writer, 1, write.delete))
-  return message(writer, 2, () => {
-    text(writer, 1, write.put)
-    text(writer, 2, write.value)
-    if (write.lease !== undefined) integer(writer, 3, write.lease)
+function writeOperation(write: Write): BinaryWriter {
+  if ('delete' in write) return message(3, () => text(1, write.delete))
+  return message(2, () => {
+    text(1, write.put)
+    text(2, write.value)
+    if (write.lease !== undefined) integer(3, write.lease)
   })
 }
 
-function message(writer: BinaryWriter, field: number, body: () => void): BinaryWriter {
+function message(field: number, body: () => void): BinaryWriter {
   writer.tag(field, WireType.LengthDelimited).fork()
   body()
   return writer.join()
 }
 
-function text(writer: BinaryWriter, field: number, value: string): BinaryWriter {
+function text(field: number, value: string): BinaryWriter {
   return writer.tag(field, WireType.LengthDelimited).string(value)
 }
 
-function integer(writer: BinaryWriter, field: number, value: number | bigint): BinaryWriter {
+function integer(field: number, value: number | bigint): BinaryWriter {
   return writer.tag(field, WireType.Varint).int64(value)
 }
 

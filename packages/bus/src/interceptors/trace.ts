@@ -6,7 +6,7 @@ import type { Interceptor, Next } from './onion.ts'
 const tracer = trace.getTracer('heddle')
 
 export const traceClient: Interceptor = (exchange, call, next) => {
-  const attributes = { 'rpc.service': exchange.service, 'rpc.method': exchange.method.name, 'heddle.key': call.key, 'heddle.subject': exchange.subject }
+  const attributes = { 'heddle.key': call.key, 'heddle.subject': exchange.subject }
   const span = tracer.startSpan(`bus ${exchange.service}.${exchange.method.name}`, { kind: SpanKind.CLIENT, attributes, startTime: spanTimeMs() }, call.context)
   const context = trace.setSpan(call.context, span)
   Object.assign(exchange.headers, injectTrace(context))
@@ -16,7 +16,7 @@ export const traceClient: Interceptor = (exchange, call, next) => {
 /** Starts from the headers alone: whatever context is ambient where the message is read belongs to somebody else. */
 export const traceServer: Interceptor = (exchange, call, next) => {
   const parent = withService(extractTrace(exchange.headers), exchange.responder)
-  const attributes = { 'rpc.service': exchange.service, 'rpc.method': exchange.method.name, 'heddle.key': call.key }
+  const attributes = { 'heddle.key': call.key }
   const span = tracer.startSpan(`${exchange.service}.${exchange.method.name}`, { kind: SpanKind.SERVER, attributes, startTime: spanTimeMs() }, parent)
   return finish(span, next({ ...call, context: trace.setSpan(parent, span) }))
 }
