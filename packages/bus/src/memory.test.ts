@@ -70,6 +70,8 @@ test('a request that waited out its budget is dropped by the responder', async (
   const long = within(10_000, (call) => client.allocate({ owner: 'long' }, call))
   await entered.promise
   t.is((await failureOf(within(50, (call) => client.allocate({ owner: 'short' }, call)))).code, 'deadline-exceeded')
+  // Budgets travel in whole milliseconds, rounded up.
+  await new Promise((resolve) => setTimeout(resolve, 20))
   release.resolve()
   await long
   await within(10_000, (call) => client.allocate({ owner: 'next' }, call))

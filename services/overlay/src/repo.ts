@@ -88,9 +88,13 @@ export class OverlayRepo {
 
   /** Throws host-unknown. The lease may be another replica's. */
   async heartbeat(name: string, epoch: string, call: Call): Promise<void> {
-    const record = await this.#mirror.find(keys.live(name), call)
-    const live = record === undefined ? undefined : read<LiveRecord>(record)
-    if (live?.epoch !== epoch || !(await this.#store.renewLease(BigInt(live.lease), call))) throw hostUnknown(name)
+    const renewed = async (record: StoredRecord | undefined) => {
+      const live = record === undefined ? undefined : read<LiveRecord>(record)
+      return live?.epoch === epoch && (await this.#store.renewLease(BigInt(live.lease), call))
+    }
+    if (await renewed(this.#mirror.get(keys.live(name)))) return
+    // What is remembered may be of before it registered again with another replica.
+    if (!(await renewed(await this.#store.get(keys.live(name), call)))) throw hostUnknown(name)
   }
 
   async removeHost(name: string, call: Call): Promise<void> {
