@@ -27,8 +27,7 @@ test('batches cover the queue, keep to the limits, and none writes or compares w
       let queue = items.map(([each, alone], index) => ({ transaction: each, ...measure(each), alone: alone && index % 5 === 0, index }))
       const sent: number[] = []
       while (queue.length > 0) {
-        const { batch, rest } = takeBatch(queue, limits, 3)
-        t.true(batch.length <= 3)
+        const { batch, rest } = takeBatch(queue, limits)
         t.is(batch.length + rest.length, queue.length)
         t.true(batch.length > 0)
         t.is(batch[0], queue[0])
@@ -51,8 +50,7 @@ test('batches cover the queue, keep to the limits, and none writes or compares w
   )
 })
 
-/** A group whose requests are answered one by one, as the test says. */
-function held() {
+test('what arrives together leaves together, what arrives meanwhile waits for the next request', async (t) => {
   const sizes: number[] = []
   const open: (() => void)[] = []
   const group = new GroupCommit({
@@ -61,11 +59,6 @@ function held() {
       return new Promise((resolve) => open.push(() => resolve(transactions.map(() => ok))))
     },
   })
-  return { group, sizes, open }
-}
-
-test('what arrives together leaves together, what arrives meanwhile waits for the next request', async (t) => {
-  const { group, sizes, open } = held()
   await withCall({ timeoutMs: 10_000 }, async (call) => {
     const first = Array.from({ length: 10 }, (_, index) => group.submit(put(`a${index}`), call))
     await new Promise((resolve) => setImmediate(resolve))
@@ -78,27 +71,6 @@ test('what arrives together leaves together, what arrives meanwhile waits for th
     open[1]?.()
     await Promise.all(second)
     t.deepEqual(sizes, [10, 5])
-  })
-})
-
-test('a crowd leaves in two halves, and the next half when as many wait as are under way', async (t) => {
-  const { group, sizes, open } = held()
-  const turn = () => new Promise((resolve) => setImmediate(resolve))
-  await withCall({ timeoutMs: 10_000 }, async (call) => {
-    const submit = (name: string, count: number) => Array.from({ length: count }, (_, index) => group.submit(put(`${name}${index}`), call))
-    const first = submit('a', 64)
-    await turn()
-    t.deepEqual(sizes, [32, 32])
-    open[0]?.()
-    await Promise.all(first.slice(0, 32))
-    const second = submit('b', 31)
-    await turn()
-    t.deepEqual(sizes, [32, 32], 'fewer wait than are under way')
-    second.push(...submit('c', 1))
-    await turn()
-    t.deepEqual(sizes, [32, 32, 32])
-    for (const answer of open) answer()
-    await Promise.all([...first, ...second])
   })
 })
 

@@ -1,8 +1,8 @@
 /**
  * Group commit: transactions that arrive together leave as nested transactions of one request, each with its own
- * conditions. What arrives while a request is under way waits for the next one; no timer adds latency. A request costs etcd
- * a write to its log and both sides far more than a transaction in it, so a few fly together only for a crowd, which would
- * otherwise wait, and come back, as one.
+ * conditions. What arrives while a request is under way waits for the next one; no timer adds latency. One request at a
+ * time: each costs etcd a write to its log and both sides far more than a transaction in it, and the longer one takes, the
+ * more the next one carries.
  */
 import { type Call, HeddleError } from '@heddle/core'
 import { attemptMs } from './attempts.ts'
@@ -14,14 +14,9 @@ export interface GroupCommitLimits {
   readonly maxOps: number
   /** Keys and values of one request; etcd refuses requests over 1.5 MiB. */
   readonly maxBytes: number
-  /** Requests under way at once. */
-  readonly concurrency: number
 }
 
-/** Fewer transactions than this are not split, and do not leave while another request is under way. */
-const crowd = 16
-
-export const defaultLimits: GroupCommitLimits = { maxOps: 128, maxBytes: 1 << 20, concurrency: 2 }
+export const defaultLimits: GroupCommitLimits = { maxOps: 128, maxBytes: 1 << 20 }
 
 export interface Submitted {
   readonly committed: Committed
@@ -44,9 +39,7 @@ export class GroupCommit {
   readonly #port: Pick<EtcdPort, 'transact'>
   readonly #limits: GroupCommitLimits
   #queue: Entry[] = []
-  #flying = 0
-  /** Transactions in the requests under way. */
-  #aboard = 0
+  #flying = false
   #scheduled = false
 
   constructor(port: Pick<EtcdPort, 'transact'>, limits: GroupCommitLimits = defaultLimits) {
@@ -72,22 +65,15 @@ export class GroupCommit {
   }
 
   #pump(): void {
-    while (this.#queue.length > 0 && this.#flying < this.#limits.concurrency) {
-      const wanted = this.#queue.filter(stillWanted)
-      this.#queue = wanted
-      if (this.#flying > 0 && wanted.length < Math.max(crowd, this.#aboard / this.#flying)) return
-      const share = Math.ceil(wanted.length / (this.#limits.concurrency - this.#flying))
-      const { batch, rest } = takeBatch(wanted, this.#limits, Math.max(crowd, share))
-      this.#queue = rest
-      if (batch.length === 0) return
-      this.#flying++
-      this.#aboard += batch.length
-      void this.#send(batch).finally(() => {
-        this.#flying--
-        this.#aboard -= batch.length
-        this.#pump()
-      })
-    }
+    if (this.#flying) return
+    const { batch, rest } = takeBatch(this.#queue.filter(stillWanted), this.#limits)
+    this.#queue = rest
+    if (batch.length === 0) return
+    this.#flying = true
+    void this.#send(batch).finally(() => {
+      this.#flying = false
+      this.#pump()
+    })
   }
 
   async #send(batch: readonly Entry[]): Promise<void> {
@@ -117,7 +103,6 @@ export class GroupCommit {
 export function takeBatch<T extends Pick<Entry, 'transaction' | 'ops' | 'bytes' | 'alone'>>(
   queue: readonly T[],
   limits: GroupCommitLimits,
-  maxItems = Number.POSITIVE_INFINITY,
 ): { batch: T[]; rest: T[] } {
   const batch: T[] = []
   const kept: T[] = []
@@ -128,7 +113,7 @@ export function takeBatch<T extends Pick<Entry, 'transaction' | 'ops' | 'bytes' 
   for (; index < queue.length; index++) {
     const entry = queue[index] as T
     const full = batch.length + 1 + Math.max(maxOps, entry.ops) > limits.maxOps || bytes + entry.bytes > limits.maxBytes
-    if (batch.length > 0 && (full || batch.length >= maxItems || batch[0]?.alone)) break
+    if (batch.length > 0 && (full || batch[0]?.alone)) break
     const { when, write } = entry.transaction
     if ((entry.alone && batch.length > 0) || write.some((item) => written.has(keyOf(item))) || when.some((compare) => touches(compare, written))) {
       kept.push(entry)
