@@ -1,5 +1,5 @@
 /**
- * CNI ADD and DEL as whole processes, ours (bridge network, addresses durable in etcd for the whole cluster, tracing on)
+ * CNI ADD and DEL as whole processes, ours (`heddle up` on one machine: a bridge network, addresses durable in etcd, tracing on)
  * against Debian's `bridge` + `host-local` (a file on this host). Blocks of calls alternate, so that noise meets both and
  * what a plugin leaves the kernel to do after its answer meets its own next calls.
  */
@@ -137,9 +137,9 @@ function figures(one: Samples, many: Samples): Figure[] {
     rival: median((values['rival'] ?? []).slice(skip)),
   })
   return [
-    figure({ id: 'cni-add', what: 'CNI ADD, whole process, p50', unit: 'ms', ...p50(one.add, warmUp), rivalName }),
-    figure({ id: 'cni-del', what: 'CNI DEL, whole process, p50', unit: 'ms', ...p50(one.del, warmUp), rivalName }),
-    figure({ id: 'cni-add-16', what: 'CNI ADD, 16 in parallel', unit: 'calls/s', ...p50(many.addPerSecond, 0), rivalName }),
-    figure({ id: 'cni-del-16', what: 'CNI DEL, 16 in parallel', unit: 'calls/s', ...p50(many.delPerSecond, 0), rivalName }),
+    figure({ id: 'cni-add', what: 'CNI ADD, whole process, p50, heddle up', unit: 'ms', ...p50(one.add, warmUp), rivalName }),
+    figure({ id: 'cni-del', what: 'CNI DEL, whole process, p50, heddle up', unit: 'ms', ...p50(one.del, warmUp), rivalName }),
+    figure({ id: 'cni-add-16', what: 'CNI ADD, 16 in parallel, heddle up', unit: 'calls/s', ...p50(many.addPerSecond, 0), rivalName }),
+    figure({ id: 'cni-del-16', what: 'CNI DEL, 16 in parallel, heddle up', unit: 'calls/s', ...p50(many.delPerSecond, 0), rivalName }),
   ]
 }
