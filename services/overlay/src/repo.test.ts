@@ -5,6 +5,7 @@ import test, { type ExecutionContext } from 'ava'
 import pino from 'pino'
 import { overlayConfig } from './config.ts'
 import { OverlayRepo } from './repo.ts'
+import { eventually } from './testing/receiver.ts'
 
 const logger = pino({ level: 'silent' })
 const config = overlayConfig.parse({ vniRestMs: 1_000 })
@@ -156,6 +157,8 @@ behaves('a host whose lease is gone is told so, and is alive again when it regis
   for (const repo of [one, two]) await refused(t, 'host-unknown', repo.heartbeat(host.name, 'e1', call))
   await two.registerHost(host, call)
   for (const repo of [two, one]) await repo.heartbeat(host.name, 'e1', call)
+  const told = () => two.hosts.some(({ name, alive }) => name === host.name && alive)
+  await eventually(told, () => 'the watch should bring what the other replica wrote')
   t.like(
     two.hosts.find(({ name }) => name === host.name),
     { vtep: host.vtep, registeredAt: 'first', alive: true },
