@@ -65,7 +65,7 @@ for (const method of methods) {
     const flat = { ...body, Options: method === 'IpamDriver.RequestPool' ? { network: 'green' } : {} }
     const { status, json } = await gateway.docker.call(method, method.startsWith('IpamDriver.') || method.endsWith('AllocateNetwork') ? flat : body)
     t.is(status, outcome === 'fails' ? 500 : 200, JSON.stringify(json))
-    if (outcome === 'fails') t.regex(json.Err, /no result within|was over before it began/)
+    if (outcome === 'fails') t.regex(json.Err, /no result within/)
     if (outcome === 'succeeds') t.deepEqual(json, {})
   })
 }
