@@ -6,6 +6,7 @@ import type { BinaryWriter } from '@bufbuild/protobuf/wire'
 import { IpamDefinition } from './gen/heddle/v1/ipam.ts'
 import { NetworksDefinition } from './gen/heddle/v1/networks.ts'
 import { OverlayDefinition } from './gen/heddle/v1/overlay.ts'
+import { VfAllocatorDefinition } from './gen/heddle/v1/vf.ts'
 import { WiringDefinition } from './gen/heddle/v1/wiring.ts'
 
 /** How ts-proto describes a message: its codec. */
@@ -58,5 +59,6 @@ export const busServices = {
   ipam: { definition: IpamDefinition, scope: 'cluster', queue: 'ipam' },
   networks: { definition: NetworksDefinition, scope: 'cluster', queue: 'networks' },
   overlay: { definition: OverlayDefinition, scope: 'cluster', queue: 'overlay' },
+  vfAllocator: { definition: VfAllocatorDefinition, scope: 'cluster', queue: 'vf-allocator' },
   wiring: { definition: WiringDefinition, scope: 'host', queue: 'netns-wiring' },
 } as const satisfies Record<string, BusService>

@@ -49,6 +49,20 @@ export const errorCatalogue = {
   'trace-unknown': kind(5, 118),
   /** A host port is published or bound already. */
   'port-taken': kind(6, 120),
+  /** No VF that suits is free; the message says how many there are and why each cannot be had. */
+  'vf-exhausted': kind(8, 121),
+  'vf-unknown': kind(5, 122),
+  /** Somebody else holds the VF. */
+  'vf-in-use': kind(9, 123),
+  /** The VF would not go back to its baseline. */
+  'vf-quarantined': kind(9, 124),
+  /** No such device, or one that cannot have VFs. */
+  'pf-unknown': kind(5, 125),
+  /** VFs of the PF are in use. */
+  'pf-in-use': kind(9, 126),
+  'vf-pool-unknown': kind(5, 127),
+  'vf-pool-exists': kind(6, 128),
+  'vf-pool-in-use': kind(9, 129),
   /** Its claims were freed because nobody recorded the endpoint in time; claim again. */
   'claim-fenced': kind(10, 11, true),
   /** Somebody else wrote first; read again. */

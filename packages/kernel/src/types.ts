@@ -13,6 +13,9 @@ export type Operation =
   | AddBridge
   | AddVxlan
   | SetLink
+  | MoveLink
+  | AddVlan
+  | SetVf
   | SetBridgePort
   | { readonly op: 'address.replace'; readonly ns: Namespace; readonly name: string; readonly address: string /* a/len */ }
   | { readonly op: 'address.delete'; readonly ns: Namespace; readonly name: string; readonly address: string }
@@ -93,6 +96,69 @@ export interface SetLink {
   readonly rename?: string
 }
 
+/**
+ * Moves a link to another namespace and settles it there, in one RTM_SETLINK (the kernel takes the attributes in this order: namespace and
+ * name, MAC, MTU, up). A move flushes addresses and sets the link down. What the name would collide with, altnames
+ * included, is dealt with by the kernel's own refusal (EEXIST).
+ */
+export interface MoveLink {
+  readonly op: 'link.move'
+  readonly ns: Namespace
+  readonly name: string
+  readonly to: Namespace
+  readonly rename?: string
+  readonly mac?: string
+  readonly mtu?: number
+  readonly alias?: string
+  readonly up?: boolean
+}
+
+/** A VLAN subinterface of `link`, in the same namespace. */
+export interface AddVlan {
+  readonly op: 'vlan.add'
+  readonly ns: Namespace
+  readonly link: string
+  readonly name: string
+  /** 1 to 4094. */
+  readonly vlan: number
+  readonly protocol?: '802.1q' | '802.1ad'
+  readonly up?: boolean
+}
+
+/**
+ * Settings of one VF by its PF's netdev `name` (IFLA_VFINFO_LIST, linux/if_link.h): what is given, in one request. A driver
+ * that refuses one of them may have taken those before it in this order: mac, vlan, rate, spoofchk, trust, linkState.
+ */
+export interface SetVf {
+  readonly op: 'vf.set'
+  readonly ns: Namespace
+  readonly name: string
+  readonly vf: number
+  readonly mac?: string
+  readonly vlan?: { readonly id: number; readonly qos: number; readonly protocol: '802.1q' | '802.1ad' }
+  /** Mbit/s, 0: no limit. */
+  readonly rate?: { readonly min: number; readonly max: number }
+  readonly spoofchk?: boolean
+  readonly trust?: boolean
+  readonly linkState?: VfLinkState
+}
+
+export type VfLinkState = 'auto' | 'enable' | 'disable'
+
+/** A VF as its PF tells of it; what the driver does not tell is absent. */
+export interface VfInfo {
+  readonly index: number
+  readonly mac: string
+  readonly vlan: number
+  readonly qos: number
+  readonly protocol: '802.1q' | '802.1ad'
+  readonly minTxRate?: number
+  readonly maxTxRate?: number
+  readonly spoofchk?: boolean
+  readonly trust?: boolean
+  readonly linkState?: VfLinkState
+}
+
 /** IFLA_BRPORT_*; absent: unchanged. */
 export interface SetBridgePort {
   readonly op: 'bridge.port'
@@ -149,6 +215,8 @@ export interface LinkInfo {
   /** True when the other end is in another namespace (IFLA_LINK_NETNSID present). */
   readonly peerElsewhere: boolean
   readonly group: number
+  /** Bus address of its device (IFLA_PARENT_DEV_NAME): `0000:3b:02.1` for a VF's netdev; empty for a virtual link. */
+  readonly parentDevice: string
   readonly vxlan?: { readonly vni: number; readonly local: string; readonly port: number; readonly learning: boolean }
   readonly port?: {
     readonly learning: boolean
@@ -187,6 +255,16 @@ export interface LinkEvent {
   readonly ns: Namespace
   readonly index: number
   readonly name: string
+}
+
+/** A kobject uevent of a device (NETLINK_KOBJECT_UEVENT): PCI functions, netdevs, InfiniBand devices. */
+export interface DeviceEvent {
+  /** add, remove, change, move, bind, unbind. */
+  readonly action: string
+  /** pci, net, infiniband, ... */
+  readonly subsystem: string
+  /** Below /sys: `/devices/pci0000:00/0000:00:01.0/0000:01:00.0`. */
+  readonly path: string
 }
 
 /** An element of an nftables set or map; each part is a concatenation component in the set's declared key order. */
@@ -233,6 +311,10 @@ export interface Kernel {
   deleteNamespace(path: string, call: Call): Promise<void>
   /** Inode of a namespace's nsfs file, undefined when the path is no live network namespace. */
   namespaceInode(path: string): bigint | undefined
+  /** The VFs of a PF's netdev (RTM_GETLINK of the one link with RTEXT_FILTER_VF); none when it has none. Throws kernel-refused ENODEV. */
+  vfs(ns: Namespace, name: string, call: Call): Promise<readonly VfInfo[]>
+  /** Device events of the host until closed; `lost` events call with undefined: look at everything. */
+  watchDevices(listener: (event: DeviceEvent | undefined) => void): { close(): void }
   /** Link events of a namespace until closed. */
   watchLinks(ns: Namespace, listener: (event: LinkEvent) => void): { close(): void }
   /** Loads an nftables ruleset text (`nft -f -`) inside a namespace, in one transaction. */

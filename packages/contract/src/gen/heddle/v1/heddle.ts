@@ -20,9 +20,10 @@ import {
 } from "@grpc/grpc-js";
 import { Span } from "./common.ts";
 import { AddressRange, Claim, PoolUsage } from "./ipam.ts";
-import { Endpoint, Network } from "./networks.ts";
+import { Endpoint, Network, SriovNetwork } from "./networks.ts";
 import { Host } from "./overlay.ts";
-import { Finding, Inventory } from "./wiring.ts";
+import { Pf, Vf, VfPool, VfPoolUsage } from "./vf.ts";
+import { Finding, Inventory, ReadVfResponse, VfRepair } from "./wiring.ts";
 
 /**
  * The public API, served by the gateway over gRPC: for the CLI, a console and any other language. Lists are whole: above some
@@ -50,6 +51,8 @@ export interface CreateNetworkRequest {
   internal: boolean;
   options: { [key: string]: string };
   vni: number;
+  /** Kind sriov only. */
+  sriov: SriovNetwork | undefined;
 }
 
 export interface CreateNetworkRequest_OptionsEntry {
@@ -170,6 +173,113 @@ export interface DiagnoseRequest {
 export interface DiagnoseResponse {
   findings: Finding[];
   inventory: Inventory | undefined;
+}
+
+export interface ListPfsRequest {
+  host: string;
+}
+
+export interface ListPfsResponse {
+  pfs: Pf[];
+}
+
+export interface ListVfsRequest {
+  /** Each narrows the answer when not empty. */
+  host: string;
+  /** PCI address or netdev. */
+  pf: string;
+  pool: string;
+}
+
+export interface ListVfsResponse {
+  vfs: ListedVf[];
+}
+
+export interface ListedVf {
+  vf:
+    | Vf
+    | undefined;
+  /** Of the claim's owner; absent when it is free, or the endpoint not recorded. */
+  endpoint: Endpoint | undefined;
+}
+
+export interface GetVfRequest {
+  /** Empty: the only host that has such a VF, else the gateway's own. */
+  host: string;
+  pci: string;
+}
+
+export interface GetVfResponse {
+  vf: ListedVf | undefined;
+  kernel: ReadVfResponse | undefined;
+}
+
+export interface HeddleSetVfsRequest {
+  /** Empty: the gateway's own. */
+  host: string;
+  pf: string;
+  count: number;
+}
+
+export interface HeddleSetVfsResponse {
+  pf: Pf | undefined;
+  vfs: Vf[];
+}
+
+export interface HeddleRepairVfsRequest {
+  /** Empty: the gateway's own. */
+  host: string;
+  pci: string;
+}
+
+export interface HeddleRepairVfsResponse {
+  repairs: VfRepair[];
+}
+
+export interface WhoHasRequest {
+  /** An IP address, a MAC, a PCI address, or the beginning of a container's id or its name. */
+  query: string;
+}
+
+export interface WhoHasResponse {
+  /** "address", "mac", "pci" or "container". */
+  askedAs: string;
+  endpoints: Endpoint[];
+  /** Address claims, also those whose endpoint is not recorded. */
+  claims: Claim[];
+  vfs: Vf[];
+}
+
+export interface PutVfPoolRequest {
+  pool:
+    | VfPool
+    | undefined;
+  /** Fails with vf-pool-exists when it is there in another shape. */
+  createOnly: boolean;
+}
+
+export interface PutVfPoolResponse {
+  pool: VfPool | undefined;
+  created: boolean;
+  /** VFs it matches now. */
+  vfs: number;
+}
+
+export interface DeleteVfPoolRequest {
+  name: string;
+}
+
+export interface DeleteVfPoolResponse {
+  existed: boolean;
+}
+
+export interface ListVfPoolsRequest {
+  /** Narrows the answer when not empty. */
+  name: string;
+}
+
+export interface ListVfPoolsResponse {
+  pools: VfPoolUsage[];
 }
 
 function createBaseSubnet(): Subnet {
@@ -421,7 +531,7 @@ export const Subnet_AuxiliaryEntry: MessageFns<Subnet_AuxiliaryEntry> = {
 };
 
 function createBaseCreateNetworkRequest(): CreateNetworkRequest {
-  return { name: "", kind: "", subnets: [], mtu: 0, internal: false, options: {}, vni: 0 };
+  return { name: "", kind: "", subnets: [], mtu: 0, internal: false, options: {}, vni: 0, sriov: undefined };
 }
 
 export const CreateNetworkRequest: MessageFns<CreateNetworkRequest> = {
@@ -446,6 +556,9 @@ export const CreateNetworkRequest: MessageFns<CreateNetworkRequest> = {
     });
     if (message.vni !== 0) {
       writer.uint32(56).uint32(message.vni);
+    }
+    if (message.sriov !== undefined) {
+      SriovNetwork.encode(message.sriov, writer.uint32(66).fork()).join();
     }
     return writer;
   },
@@ -522,6 +635,14 @@ export const CreateNetworkRequest: MessageFns<CreateNetworkRequest> = {
             message.vni = reader.uint32();
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.sriov = SriovNetwork.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -556,6 +677,7 @@ export const CreateNetworkRequest: MessageFns<CreateNetworkRequest> = {
         )
         : {},
       vni: isSet(object.vni) ? globalThis.Number(object.vni) : 0,
+      sriov: isSet(object.sriov) ? SriovNetwork.fromJSON(object.sriov) : undefined,
     };
   },
 
@@ -588,6 +710,9 @@ export const CreateNetworkRequest: MessageFns<CreateNetworkRequest> = {
     if (message.vni !== 0) {
       obj.vni = Math.round(message.vni);
     }
+    if (message.sriov !== undefined) {
+      obj.sriov = SriovNetwork.toJSON(message.sriov);
+    }
     return obj;
   },
 
@@ -611,6 +736,9 @@ export const CreateNetworkRequest: MessageFns<CreateNetworkRequest> = {
       {},
     );
     message.vni = object.vni ?? 0;
+    message.sriov = (object.sriov !== undefined && object.sriov !== null)
+      ? SriovNetwork.fromPartial(object.sriov)
+      : undefined;
     return message;
   },
 };
@@ -2636,6 +2764,1557 @@ export const DiagnoseResponse: MessageFns<DiagnoseResponse> = {
   },
 };
 
+function createBaseListPfsRequest(): ListPfsRequest {
+  return { host: "" };
+}
+
+export const ListPfsRequest: MessageFns<ListPfsRequest> = {
+  encode(message: ListPfsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.host !== "") {
+      writer.uint32(10).string(message.host);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListPfsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListPfsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.host = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ListPfsRequest {
+    return { host: isSet(object.host) ? globalThis.String(object.host) : "" };
+  },
+
+  toJSON(message: ListPfsRequest): unknown {
+    const obj: any = {};
+    if (message.host !== "") {
+      obj.host = message.host;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ListPfsRequest>): ListPfsRequest {
+    return ListPfsRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListPfsRequest>): ListPfsRequest {
+    const message = createBaseListPfsRequest();
+    message.host = object.host ?? "";
+    return message;
+  },
+};
+
+function createBaseListPfsResponse(): ListPfsResponse {
+  return { pfs: [] };
+}
+
+export const ListPfsResponse: MessageFns<ListPfsResponse> = {
+  encode(message: ListPfsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.pfs) {
+      Pf.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListPfsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListPfsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.pfs.push(Pf.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ListPfsResponse {
+    return { pfs: globalThis.Array.isArray(object?.pfs) ? object.pfs.map((e: any) => Pf.fromJSON(e)) : [] };
+  },
+
+  toJSON(message: ListPfsResponse): unknown {
+    const obj: any = {};
+    if (message.pfs?.length) {
+      obj.pfs = message.pfs.map((e) => Pf.toJSON(e));
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ListPfsResponse>): ListPfsResponse {
+    return ListPfsResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListPfsResponse>): ListPfsResponse {
+    const message = createBaseListPfsResponse();
+    message.pfs = object.pfs?.map((e) => Pf.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseListVfsRequest(): ListVfsRequest {
+  return { host: "", pf: "", pool: "" };
+}
+
+export const ListVfsRequest: MessageFns<ListVfsRequest> = {
+  encode(message: ListVfsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.host !== "") {
+      writer.uint32(10).string(message.host);
+    }
+    if (message.pf !== "") {
+      writer.uint32(18).string(message.pf);
+    }
+    if (message.pool !== "") {
+      writer.uint32(26).string(message.pool);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListVfsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListVfsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.host = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.pf = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.pool = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ListVfsRequest {
+    return {
+      host: isSet(object.host) ? globalThis.String(object.host) : "",
+      pf: isSet(object.pf) ? globalThis.String(object.pf) : "",
+      pool: isSet(object.pool) ? globalThis.String(object.pool) : "",
+    };
+  },
+
+  toJSON(message: ListVfsRequest): unknown {
+    const obj: any = {};
+    if (message.host !== "") {
+      obj.host = message.host;
+    }
+    if (message.pf !== "") {
+      obj.pf = message.pf;
+    }
+    if (message.pool !== "") {
+      obj.pool = message.pool;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ListVfsRequest>): ListVfsRequest {
+    return ListVfsRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListVfsRequest>): ListVfsRequest {
+    const message = createBaseListVfsRequest();
+    message.host = object.host ?? "";
+    message.pf = object.pf ?? "";
+    message.pool = object.pool ?? "";
+    return message;
+  },
+};
+
+function createBaseListVfsResponse(): ListVfsResponse {
+  return { vfs: [] };
+}
+
+export const ListVfsResponse: MessageFns<ListVfsResponse> = {
+  encode(message: ListVfsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.vfs) {
+      ListedVf.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListVfsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListVfsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.vfs.push(ListedVf.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ListVfsResponse {
+    return { vfs: globalThis.Array.isArray(object?.vfs) ? object.vfs.map((e: any) => ListedVf.fromJSON(e)) : [] };
+  },
+
+  toJSON(message: ListVfsResponse): unknown {
+    const obj: any = {};
+    if (message.vfs?.length) {
+      obj.vfs = message.vfs.map((e) => ListedVf.toJSON(e));
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ListVfsResponse>): ListVfsResponse {
+    return ListVfsResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListVfsResponse>): ListVfsResponse {
+    const message = createBaseListVfsResponse();
+    message.vfs = object.vfs?.map((e) => ListedVf.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseListedVf(): ListedVf {
+  return { vf: undefined, endpoint: undefined };
+}
+
+export const ListedVf: MessageFns<ListedVf> = {
+  encode(message: ListedVf, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.vf !== undefined) {
+      Vf.encode(message.vf, writer.uint32(10).fork()).join();
+    }
+    if (message.endpoint !== undefined) {
+      Endpoint.encode(message.endpoint, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListedVf {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListedVf();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.vf = Vf.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.endpoint = Endpoint.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ListedVf {
+    return {
+      vf: isSet(object.vf) ? Vf.fromJSON(object.vf) : undefined,
+      endpoint: isSet(object.endpoint) ? Endpoint.fromJSON(object.endpoint) : undefined,
+    };
+  },
+
+  toJSON(message: ListedVf): unknown {
+    const obj: any = {};
+    if (message.vf !== undefined) {
+      obj.vf = Vf.toJSON(message.vf);
+    }
+    if (message.endpoint !== undefined) {
+      obj.endpoint = Endpoint.toJSON(message.endpoint);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ListedVf>): ListedVf {
+    return ListedVf.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListedVf>): ListedVf {
+    const message = createBaseListedVf();
+    message.vf = (object.vf !== undefined && object.vf !== null) ? Vf.fromPartial(object.vf) : undefined;
+    message.endpoint = (object.endpoint !== undefined && object.endpoint !== null)
+      ? Endpoint.fromPartial(object.endpoint)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseGetVfRequest(): GetVfRequest {
+  return { host: "", pci: "" };
+}
+
+export const GetVfRequest: MessageFns<GetVfRequest> = {
+  encode(message: GetVfRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.host !== "") {
+      writer.uint32(10).string(message.host);
+    }
+    if (message.pci !== "") {
+      writer.uint32(18).string(message.pci);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetVfRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetVfRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.host = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.pci = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): GetVfRequest {
+    return {
+      host: isSet(object.host) ? globalThis.String(object.host) : "",
+      pci: isSet(object.pci) ? globalThis.String(object.pci) : "",
+    };
+  },
+
+  toJSON(message: GetVfRequest): unknown {
+    const obj: any = {};
+    if (message.host !== "") {
+      obj.host = message.host;
+    }
+    if (message.pci !== "") {
+      obj.pci = message.pci;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<GetVfRequest>): GetVfRequest {
+    return GetVfRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<GetVfRequest>): GetVfRequest {
+    const message = createBaseGetVfRequest();
+    message.host = object.host ?? "";
+    message.pci = object.pci ?? "";
+    return message;
+  },
+};
+
+function createBaseGetVfResponse(): GetVfResponse {
+  return { vf: undefined, kernel: undefined };
+}
+
+export const GetVfResponse: MessageFns<GetVfResponse> = {
+  encode(message: GetVfResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.vf !== undefined) {
+      ListedVf.encode(message.vf, writer.uint32(10).fork()).join();
+    }
+    if (message.kernel !== undefined) {
+      ReadVfResponse.encode(message.kernel, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetVfResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetVfResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.vf = ListedVf.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.kernel = ReadVfResponse.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): GetVfResponse {
+    return {
+      vf: isSet(object.vf) ? ListedVf.fromJSON(object.vf) : undefined,
+      kernel: isSet(object.kernel) ? ReadVfResponse.fromJSON(object.kernel) : undefined,
+    };
+  },
+
+  toJSON(message: GetVfResponse): unknown {
+    const obj: any = {};
+    if (message.vf !== undefined) {
+      obj.vf = ListedVf.toJSON(message.vf);
+    }
+    if (message.kernel !== undefined) {
+      obj.kernel = ReadVfResponse.toJSON(message.kernel);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<GetVfResponse>): GetVfResponse {
+    return GetVfResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<GetVfResponse>): GetVfResponse {
+    const message = createBaseGetVfResponse();
+    message.vf = (object.vf !== undefined && object.vf !== null) ? ListedVf.fromPartial(object.vf) : undefined;
+    message.kernel = (object.kernel !== undefined && object.kernel !== null)
+      ? ReadVfResponse.fromPartial(object.kernel)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseHeddleSetVfsRequest(): HeddleSetVfsRequest {
+  return { host: "", pf: "", count: 0 };
+}
+
+export const HeddleSetVfsRequest: MessageFns<HeddleSetVfsRequest> = {
+  encode(message: HeddleSetVfsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.host !== "") {
+      writer.uint32(10).string(message.host);
+    }
+    if (message.pf !== "") {
+      writer.uint32(18).string(message.pf);
+    }
+    if (message.count !== 0) {
+      writer.uint32(24).uint32(message.count);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): HeddleSetVfsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHeddleSetVfsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.host = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.pf = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.count = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): HeddleSetVfsRequest {
+    return {
+      host: isSet(object.host) ? globalThis.String(object.host) : "",
+      pf: isSet(object.pf) ? globalThis.String(object.pf) : "",
+      count: isSet(object.count) ? globalThis.Number(object.count) : 0,
+    };
+  },
+
+  toJSON(message: HeddleSetVfsRequest): unknown {
+    const obj: any = {};
+    if (message.host !== "") {
+      obj.host = message.host;
+    }
+    if (message.pf !== "") {
+      obj.pf = message.pf;
+    }
+    if (message.count !== 0) {
+      obj.count = Math.round(message.count);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<HeddleSetVfsRequest>): HeddleSetVfsRequest {
+    return HeddleSetVfsRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<HeddleSetVfsRequest>): HeddleSetVfsRequest {
+    const message = createBaseHeddleSetVfsRequest();
+    message.host = object.host ?? "";
+    message.pf = object.pf ?? "";
+    message.count = object.count ?? 0;
+    return message;
+  },
+};
+
+function createBaseHeddleSetVfsResponse(): HeddleSetVfsResponse {
+  return { pf: undefined, vfs: [] };
+}
+
+export const HeddleSetVfsResponse: MessageFns<HeddleSetVfsResponse> = {
+  encode(message: HeddleSetVfsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.pf !== undefined) {
+      Pf.encode(message.pf, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.vfs) {
+      Vf.encode(v!, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): HeddleSetVfsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHeddleSetVfsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.pf = Pf.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.vfs.push(Vf.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): HeddleSetVfsResponse {
+    return {
+      pf: isSet(object.pf) ? Pf.fromJSON(object.pf) : undefined,
+      vfs: globalThis.Array.isArray(object?.vfs) ? object.vfs.map((e: any) => Vf.fromJSON(e)) : [],
+    };
+  },
+
+  toJSON(message: HeddleSetVfsResponse): unknown {
+    const obj: any = {};
+    if (message.pf !== undefined) {
+      obj.pf = Pf.toJSON(message.pf);
+    }
+    if (message.vfs?.length) {
+      obj.vfs = message.vfs.map((e) => Vf.toJSON(e));
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<HeddleSetVfsResponse>): HeddleSetVfsResponse {
+    return HeddleSetVfsResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<HeddleSetVfsResponse>): HeddleSetVfsResponse {
+    const message = createBaseHeddleSetVfsResponse();
+    message.pf = (object.pf !== undefined && object.pf !== null) ? Pf.fromPartial(object.pf) : undefined;
+    message.vfs = object.vfs?.map((e) => Vf.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseHeddleRepairVfsRequest(): HeddleRepairVfsRequest {
+  return { host: "", pci: "" };
+}
+
+export const HeddleRepairVfsRequest: MessageFns<HeddleRepairVfsRequest> = {
+  encode(message: HeddleRepairVfsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.host !== "") {
+      writer.uint32(10).string(message.host);
+    }
+    if (message.pci !== "") {
+      writer.uint32(18).string(message.pci);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): HeddleRepairVfsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHeddleRepairVfsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.host = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.pci = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): HeddleRepairVfsRequest {
+    return {
+      host: isSet(object.host) ? globalThis.String(object.host) : "",
+      pci: isSet(object.pci) ? globalThis.String(object.pci) : "",
+    };
+  },
+
+  toJSON(message: HeddleRepairVfsRequest): unknown {
+    const obj: any = {};
+    if (message.host !== "") {
+      obj.host = message.host;
+    }
+    if (message.pci !== "") {
+      obj.pci = message.pci;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<HeddleRepairVfsRequest>): HeddleRepairVfsRequest {
+    return HeddleRepairVfsRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<HeddleRepairVfsRequest>): HeddleRepairVfsRequest {
+    const message = createBaseHeddleRepairVfsRequest();
+    message.host = object.host ?? "";
+    message.pci = object.pci ?? "";
+    return message;
+  },
+};
+
+function createBaseHeddleRepairVfsResponse(): HeddleRepairVfsResponse {
+  return { repairs: [] };
+}
+
+export const HeddleRepairVfsResponse: MessageFns<HeddleRepairVfsResponse> = {
+  encode(message: HeddleRepairVfsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.repairs) {
+      VfRepair.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): HeddleRepairVfsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHeddleRepairVfsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.repairs.push(VfRepair.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): HeddleRepairVfsResponse {
+    return {
+      repairs: globalThis.Array.isArray(object?.repairs) ? object.repairs.map((e: any) => VfRepair.fromJSON(e)) : [],
+    };
+  },
+
+  toJSON(message: HeddleRepairVfsResponse): unknown {
+    const obj: any = {};
+    if (message.repairs?.length) {
+      obj.repairs = message.repairs.map((e) => VfRepair.toJSON(e));
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<HeddleRepairVfsResponse>): HeddleRepairVfsResponse {
+    return HeddleRepairVfsResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<HeddleRepairVfsResponse>): HeddleRepairVfsResponse {
+    const message = createBaseHeddleRepairVfsResponse();
+    message.repairs = object.repairs?.map((e) => VfRepair.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseWhoHasRequest(): WhoHasRequest {
+  return { query: "" };
+}
+
+export const WhoHasRequest: MessageFns<WhoHasRequest> = {
+  encode(message: WhoHasRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.query !== "") {
+      writer.uint32(10).string(message.query);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): WhoHasRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWhoHasRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.query = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): WhoHasRequest {
+    return { query: isSet(object.query) ? globalThis.String(object.query) : "" };
+  },
+
+  toJSON(message: WhoHasRequest): unknown {
+    const obj: any = {};
+    if (message.query !== "") {
+      obj.query = message.query;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<WhoHasRequest>): WhoHasRequest {
+    return WhoHasRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<WhoHasRequest>): WhoHasRequest {
+    const message = createBaseWhoHasRequest();
+    message.query = object.query ?? "";
+    return message;
+  },
+};
+
+function createBaseWhoHasResponse(): WhoHasResponse {
+  return { askedAs: "", endpoints: [], claims: [], vfs: [] };
+}
+
+export const WhoHasResponse: MessageFns<WhoHasResponse> = {
+  encode(message: WhoHasResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.askedAs !== "") {
+      writer.uint32(10).string(message.askedAs);
+    }
+    for (const v of message.endpoints) {
+      Endpoint.encode(v!, writer.uint32(18).fork()).join();
+    }
+    for (const v of message.claims) {
+      Claim.encode(v!, writer.uint32(26).fork()).join();
+    }
+    for (const v of message.vfs) {
+      Vf.encode(v!, writer.uint32(34).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): WhoHasResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWhoHasResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.askedAs = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.endpoints.push(Endpoint.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.claims.push(Claim.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.vfs.push(Vf.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): WhoHasResponse {
+    return {
+      askedAs: isSet(object.askedAs)
+        ? globalThis.String(object.askedAs)
+        : isSet(object.asked_as)
+        ? globalThis.String(object.asked_as)
+        : "",
+      endpoints: globalThis.Array.isArray(object?.endpoints)
+        ? object.endpoints.map((e: any) => Endpoint.fromJSON(e))
+        : [],
+      claims: globalThis.Array.isArray(object?.claims) ? object.claims.map((e: any) => Claim.fromJSON(e)) : [],
+      vfs: globalThis.Array.isArray(object?.vfs) ? object.vfs.map((e: any) => Vf.fromJSON(e)) : [],
+    };
+  },
+
+  toJSON(message: WhoHasResponse): unknown {
+    const obj: any = {};
+    if (message.askedAs !== "") {
+      obj.askedAs = message.askedAs;
+    }
+    if (message.endpoints?.length) {
+      obj.endpoints = message.endpoints.map((e) => Endpoint.toJSON(e));
+    }
+    if (message.claims?.length) {
+      obj.claims = message.claims.map((e) => Claim.toJSON(e));
+    }
+    if (message.vfs?.length) {
+      obj.vfs = message.vfs.map((e) => Vf.toJSON(e));
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<WhoHasResponse>): WhoHasResponse {
+    return WhoHasResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<WhoHasResponse>): WhoHasResponse {
+    const message = createBaseWhoHasResponse();
+    message.askedAs = object.askedAs ?? "";
+    message.endpoints = object.endpoints?.map((e) => Endpoint.fromPartial(e)) || [];
+    message.claims = object.claims?.map((e) => Claim.fromPartial(e)) || [];
+    message.vfs = object.vfs?.map((e) => Vf.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBasePutVfPoolRequest(): PutVfPoolRequest {
+  return { pool: undefined, createOnly: false };
+}
+
+export const PutVfPoolRequest: MessageFns<PutVfPoolRequest> = {
+  encode(message: PutVfPoolRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.pool !== undefined) {
+      VfPool.encode(message.pool, writer.uint32(10).fork()).join();
+    }
+    if (message.createOnly !== false) {
+      writer.uint32(16).bool(message.createOnly);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PutVfPoolRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePutVfPoolRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.pool = VfPool.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.createOnly = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): PutVfPoolRequest {
+    return {
+      pool: isSet(object.pool) ? VfPool.fromJSON(object.pool) : undefined,
+      createOnly: isSet(object.createOnly)
+        ? globalThis.Boolean(object.createOnly)
+        : isSet(object.create_only)
+        ? globalThis.Boolean(object.create_only)
+        : false,
+    };
+  },
+
+  toJSON(message: PutVfPoolRequest): unknown {
+    const obj: any = {};
+    if (message.pool !== undefined) {
+      obj.pool = VfPool.toJSON(message.pool);
+    }
+    if (message.createOnly !== false) {
+      obj.createOnly = message.createOnly;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<PutVfPoolRequest>): PutVfPoolRequest {
+    return PutVfPoolRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PutVfPoolRequest>): PutVfPoolRequest {
+    const message = createBasePutVfPoolRequest();
+    message.pool = (object.pool !== undefined && object.pool !== null) ? VfPool.fromPartial(object.pool) : undefined;
+    message.createOnly = object.createOnly ?? false;
+    return message;
+  },
+};
+
+function createBasePutVfPoolResponse(): PutVfPoolResponse {
+  return { pool: undefined, created: false, vfs: 0 };
+}
+
+export const PutVfPoolResponse: MessageFns<PutVfPoolResponse> = {
+  encode(message: PutVfPoolResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.pool !== undefined) {
+      VfPool.encode(message.pool, writer.uint32(10).fork()).join();
+    }
+    if (message.created !== false) {
+      writer.uint32(16).bool(message.created);
+    }
+    if (message.vfs !== 0) {
+      writer.uint32(24).uint32(message.vfs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PutVfPoolResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePutVfPoolResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.pool = VfPool.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.created = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.vfs = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): PutVfPoolResponse {
+    return {
+      pool: isSet(object.pool) ? VfPool.fromJSON(object.pool) : undefined,
+      created: isSet(object.created) ? globalThis.Boolean(object.created) : false,
+      vfs: isSet(object.vfs) ? globalThis.Number(object.vfs) : 0,
+    };
+  },
+
+  toJSON(message: PutVfPoolResponse): unknown {
+    const obj: any = {};
+    if (message.pool !== undefined) {
+      obj.pool = VfPool.toJSON(message.pool);
+    }
+    if (message.created !== false) {
+      obj.created = message.created;
+    }
+    if (message.vfs !== 0) {
+      obj.vfs = Math.round(message.vfs);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<PutVfPoolResponse>): PutVfPoolResponse {
+    return PutVfPoolResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PutVfPoolResponse>): PutVfPoolResponse {
+    const message = createBasePutVfPoolResponse();
+    message.pool = (object.pool !== undefined && object.pool !== null) ? VfPool.fromPartial(object.pool) : undefined;
+    message.created = object.created ?? false;
+    message.vfs = object.vfs ?? 0;
+    return message;
+  },
+};
+
+function createBaseDeleteVfPoolRequest(): DeleteVfPoolRequest {
+  return { name: "" };
+}
+
+export const DeleteVfPoolRequest: MessageFns<DeleteVfPoolRequest> = {
+  encode(message: DeleteVfPoolRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DeleteVfPoolRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDeleteVfPoolRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): DeleteVfPoolRequest {
+    return { name: isSet(object.name) ? globalThis.String(object.name) : "" };
+  },
+
+  toJSON(message: DeleteVfPoolRequest): unknown {
+    const obj: any = {};
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<DeleteVfPoolRequest>): DeleteVfPoolRequest {
+    return DeleteVfPoolRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DeleteVfPoolRequest>): DeleteVfPoolRequest {
+    const message = createBaseDeleteVfPoolRequest();
+    message.name = object.name ?? "";
+    return message;
+  },
+};
+
+function createBaseDeleteVfPoolResponse(): DeleteVfPoolResponse {
+  return { existed: false };
+}
+
+export const DeleteVfPoolResponse: MessageFns<DeleteVfPoolResponse> = {
+  encode(message: DeleteVfPoolResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.existed !== false) {
+      writer.uint32(8).bool(message.existed);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DeleteVfPoolResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDeleteVfPoolResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.existed = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): DeleteVfPoolResponse {
+    return { existed: isSet(object.existed) ? globalThis.Boolean(object.existed) : false };
+  },
+
+  toJSON(message: DeleteVfPoolResponse): unknown {
+    const obj: any = {};
+    if (message.existed !== false) {
+      obj.existed = message.existed;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<DeleteVfPoolResponse>): DeleteVfPoolResponse {
+    return DeleteVfPoolResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DeleteVfPoolResponse>): DeleteVfPoolResponse {
+    const message = createBaseDeleteVfPoolResponse();
+    message.existed = object.existed ?? false;
+    return message;
+  },
+};
+
+function createBaseListVfPoolsRequest(): ListVfPoolsRequest {
+  return { name: "" };
+}
+
+export const ListVfPoolsRequest: MessageFns<ListVfPoolsRequest> = {
+  encode(message: ListVfPoolsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListVfPoolsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListVfPoolsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ListVfPoolsRequest {
+    return { name: isSet(object.name) ? globalThis.String(object.name) : "" };
+  },
+
+  toJSON(message: ListVfPoolsRequest): unknown {
+    const obj: any = {};
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ListVfPoolsRequest>): ListVfPoolsRequest {
+    return ListVfPoolsRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListVfPoolsRequest>): ListVfPoolsRequest {
+    const message = createBaseListVfPoolsRequest();
+    message.name = object.name ?? "";
+    return message;
+  },
+};
+
+function createBaseListVfPoolsResponse(): ListVfPoolsResponse {
+  return { pools: [] };
+}
+
+export const ListVfPoolsResponse: MessageFns<ListVfPoolsResponse> = {
+  encode(message: ListVfPoolsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.pools) {
+      VfPoolUsage.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListVfPoolsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListVfPoolsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.pools.push(VfPoolUsage.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ListVfPoolsResponse {
+    return {
+      pools: globalThis.Array.isArray(object?.pools) ? object.pools.map((e: any) => VfPoolUsage.fromJSON(e)) : [],
+    };
+  },
+
+  toJSON(message: ListVfPoolsResponse): unknown {
+    const obj: any = {};
+    if (message.pools?.length) {
+      obj.pools = message.pools.map((e) => VfPoolUsage.toJSON(e));
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ListVfPoolsResponse>): ListVfPoolsResponse {
+    return ListVfPoolsResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListVfPoolsResponse>): ListVfPoolsResponse {
+    const message = createBaseListVfPoolsResponse();
+    message.pools = object.pools?.map((e) => VfPoolUsage.fromPartial(e)) || [];
+    return message;
+  },
+};
+
 export type HeddleDefinition = typeof HeddleDefinition;
 export const HeddleDefinition = {
   name: "Heddle",
@@ -2735,6 +4414,80 @@ export const HeddleDefinition = {
       requestType: DiagnoseRequest as typeof DiagnoseRequest,
       requestStream: false,
       responseType: DiagnoseResponse as typeof DiagnoseResponse,
+      responseStream: false,
+      options: {},
+    },
+    listPfs: {
+      name: "ListPfs",
+      requestType: ListPfsRequest as typeof ListPfsRequest,
+      requestStream: false,
+      responseType: ListPfsResponse as typeof ListPfsResponse,
+      responseStream: false,
+      options: {},
+    },
+    listVfs: {
+      name: "ListVfs",
+      requestType: ListVfsRequest as typeof ListVfsRequest,
+      requestStream: false,
+      responseType: ListVfsResponse as typeof ListVfsResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** The record and what the host's kernel says. */
+    getVf: {
+      name: "GetVf",
+      requestType: GetVfRequest as typeof GetVfRequest,
+      requestStream: false,
+      responseType: GetVfResponse as typeof GetVfResponse,
+      responseStream: false,
+      options: {},
+    },
+    setVfs: {
+      name: "SetVfs",
+      requestType: HeddleSetVfsRequest as typeof HeddleSetVfsRequest,
+      requestStream: false,
+      responseType: HeddleSetVfsResponse as typeof HeddleSetVfsResponse,
+      responseStream: false,
+      options: {},
+    },
+    repairVfs: {
+      name: "RepairVfs",
+      requestType: HeddleRepairVfsRequest as typeof HeddleRepairVfsRequest,
+      requestStream: false,
+      responseType: HeddleRepairVfsResponse as typeof HeddleRepairVfsResponse,
+      responseStream: false,
+      options: {},
+    },
+    putVfPool: {
+      name: "PutVfPool",
+      requestType: PutVfPoolRequest as typeof PutVfPoolRequest,
+      requestStream: false,
+      responseType: PutVfPoolResponse as typeof PutVfPoolResponse,
+      responseStream: false,
+      options: {},
+    },
+    deleteVfPool: {
+      name: "DeleteVfPool",
+      requestType: DeleteVfPoolRequest as typeof DeleteVfPoolRequest,
+      requestStream: false,
+      responseType: DeleteVfPoolResponse as typeof DeleteVfPoolResponse,
+      responseStream: false,
+      options: {},
+    },
+    listVfPools: {
+      name: "ListVfPools",
+      requestType: ListVfPoolsRequest as typeof ListVfPoolsRequest,
+      requestStream: false,
+      responseType: ListVfPoolsResponse as typeof ListVfPoolsResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** Who has an address, a MAC, a VF or a container. */
+    whoHas: {
+      name: "WhoHas",
+      requestType: WhoHasRequest as typeof WhoHasRequest,
+      requestStream: false,
+      responseType: WhoHasResponse as typeof WhoHasResponse,
       responseStream: false,
       options: {},
     },
@@ -2860,6 +4613,93 @@ export const HeddleService = {
     responseSerialize: (value: DiagnoseResponse): Buffer => Buffer.from(DiagnoseResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): DiagnoseResponse => DiagnoseResponse.decode(value),
   },
+  listPfs: {
+    path: "/heddle.v1.Heddle/ListPfs" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ListPfsRequest): Buffer => Buffer.from(ListPfsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ListPfsRequest => ListPfsRequest.decode(value),
+    responseSerialize: (value: ListPfsResponse): Buffer => Buffer.from(ListPfsResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ListPfsResponse => ListPfsResponse.decode(value),
+  },
+  listVfs: {
+    path: "/heddle.v1.Heddle/ListVfs" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ListVfsRequest): Buffer => Buffer.from(ListVfsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ListVfsRequest => ListVfsRequest.decode(value),
+    responseSerialize: (value: ListVfsResponse): Buffer => Buffer.from(ListVfsResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ListVfsResponse => ListVfsResponse.decode(value),
+  },
+  /** The record and what the host's kernel says. */
+  getVf: {
+    path: "/heddle.v1.Heddle/GetVf" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: GetVfRequest): Buffer => Buffer.from(GetVfRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): GetVfRequest => GetVfRequest.decode(value),
+    responseSerialize: (value: GetVfResponse): Buffer => Buffer.from(GetVfResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): GetVfResponse => GetVfResponse.decode(value),
+  },
+  setVfs: {
+    path: "/heddle.v1.Heddle/SetVfs" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: HeddleSetVfsRequest): Buffer => Buffer.from(HeddleSetVfsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): HeddleSetVfsRequest => HeddleSetVfsRequest.decode(value),
+    responseSerialize: (value: HeddleSetVfsResponse): Buffer =>
+      Buffer.from(HeddleSetVfsResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): HeddleSetVfsResponse => HeddleSetVfsResponse.decode(value),
+  },
+  repairVfs: {
+    path: "/heddle.v1.Heddle/RepairVfs" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: HeddleRepairVfsRequest): Buffer =>
+      Buffer.from(HeddleRepairVfsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): HeddleRepairVfsRequest => HeddleRepairVfsRequest.decode(value),
+    responseSerialize: (value: HeddleRepairVfsResponse): Buffer =>
+      Buffer.from(HeddleRepairVfsResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): HeddleRepairVfsResponse => HeddleRepairVfsResponse.decode(value),
+  },
+  putVfPool: {
+    path: "/heddle.v1.Heddle/PutVfPool" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: PutVfPoolRequest): Buffer => Buffer.from(PutVfPoolRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): PutVfPoolRequest => PutVfPoolRequest.decode(value),
+    responseSerialize: (value: PutVfPoolResponse): Buffer => Buffer.from(PutVfPoolResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): PutVfPoolResponse => PutVfPoolResponse.decode(value),
+  },
+  deleteVfPool: {
+    path: "/heddle.v1.Heddle/DeleteVfPool" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: DeleteVfPoolRequest): Buffer => Buffer.from(DeleteVfPoolRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): DeleteVfPoolRequest => DeleteVfPoolRequest.decode(value),
+    responseSerialize: (value: DeleteVfPoolResponse): Buffer =>
+      Buffer.from(DeleteVfPoolResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): DeleteVfPoolResponse => DeleteVfPoolResponse.decode(value),
+  },
+  listVfPools: {
+    path: "/heddle.v1.Heddle/ListVfPools" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ListVfPoolsRequest): Buffer => Buffer.from(ListVfPoolsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ListVfPoolsRequest => ListVfPoolsRequest.decode(value),
+    responseSerialize: (value: ListVfPoolsResponse): Buffer => Buffer.from(ListVfPoolsResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ListVfPoolsResponse => ListVfPoolsResponse.decode(value),
+  },
+  /** Who has an address, a MAC, a VF or a container. */
+  whoHas: {
+    path: "/heddle.v1.Heddle/WhoHas" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: WhoHasRequest): Buffer => Buffer.from(WhoHasRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): WhoHasRequest => WhoHasRequest.decode(value),
+    responseSerialize: (value: WhoHasResponse): Buffer => Buffer.from(WhoHasResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): WhoHasResponse => WhoHasResponse.decode(value),
+  },
 } as const;
 
 export interface HeddleServer extends UntypedServiceImplementation {
@@ -2876,6 +4716,17 @@ export interface HeddleServer extends UntypedServiceImplementation {
   listTraces: handleUnaryCall<ListTracesRequest, ListTracesResponse>;
   getTrace: handleUnaryCall<GetTraceRequest, GetTraceResponse>;
   diagnose: handleUnaryCall<DiagnoseRequest, DiagnoseResponse>;
+  listPfs: handleUnaryCall<ListPfsRequest, ListPfsResponse>;
+  listVfs: handleUnaryCall<ListVfsRequest, ListVfsResponse>;
+  /** The record and what the host's kernel says. */
+  getVf: handleUnaryCall<GetVfRequest, GetVfResponse>;
+  setVfs: handleUnaryCall<HeddleSetVfsRequest, HeddleSetVfsResponse>;
+  repairVfs: handleUnaryCall<HeddleRepairVfsRequest, HeddleRepairVfsResponse>;
+  putVfPool: handleUnaryCall<PutVfPoolRequest, PutVfPoolResponse>;
+  deleteVfPool: handleUnaryCall<DeleteVfPoolRequest, DeleteVfPoolResponse>;
+  listVfPools: handleUnaryCall<ListVfPoolsRequest, ListVfPoolsResponse>;
+  /** Who has an address, a MAC, a VF or a container. */
+  whoHas: handleUnaryCall<WhoHasRequest, WhoHasResponse>;
 }
 
 export interface HeddleClient extends Client {
@@ -3059,6 +4910,143 @@ export interface HeddleClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: DiagnoseResponse) => void,
+  ): ClientUnaryCall;
+  listPfs(
+    request: ListPfsRequest,
+    callback: (error: ServiceError | null, response: ListPfsResponse) => void,
+  ): ClientUnaryCall;
+  listPfs(
+    request: ListPfsRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ListPfsResponse) => void,
+  ): ClientUnaryCall;
+  listPfs(
+    request: ListPfsRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ListPfsResponse) => void,
+  ): ClientUnaryCall;
+  listVfs(
+    request: ListVfsRequest,
+    callback: (error: ServiceError | null, response: ListVfsResponse) => void,
+  ): ClientUnaryCall;
+  listVfs(
+    request: ListVfsRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ListVfsResponse) => void,
+  ): ClientUnaryCall;
+  listVfs(
+    request: ListVfsRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ListVfsResponse) => void,
+  ): ClientUnaryCall;
+  /** The record and what the host's kernel says. */
+  getVf(
+    request: GetVfRequest,
+    callback: (error: ServiceError | null, response: GetVfResponse) => void,
+  ): ClientUnaryCall;
+  getVf(
+    request: GetVfRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: GetVfResponse) => void,
+  ): ClientUnaryCall;
+  getVf(
+    request: GetVfRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: GetVfResponse) => void,
+  ): ClientUnaryCall;
+  setVfs(
+    request: HeddleSetVfsRequest,
+    callback: (error: ServiceError | null, response: HeddleSetVfsResponse) => void,
+  ): ClientUnaryCall;
+  setVfs(
+    request: HeddleSetVfsRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: HeddleSetVfsResponse) => void,
+  ): ClientUnaryCall;
+  setVfs(
+    request: HeddleSetVfsRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: HeddleSetVfsResponse) => void,
+  ): ClientUnaryCall;
+  repairVfs(
+    request: HeddleRepairVfsRequest,
+    callback: (error: ServiceError | null, response: HeddleRepairVfsResponse) => void,
+  ): ClientUnaryCall;
+  repairVfs(
+    request: HeddleRepairVfsRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: HeddleRepairVfsResponse) => void,
+  ): ClientUnaryCall;
+  repairVfs(
+    request: HeddleRepairVfsRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: HeddleRepairVfsResponse) => void,
+  ): ClientUnaryCall;
+  putVfPool(
+    request: PutVfPoolRequest,
+    callback: (error: ServiceError | null, response: PutVfPoolResponse) => void,
+  ): ClientUnaryCall;
+  putVfPool(
+    request: PutVfPoolRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: PutVfPoolResponse) => void,
+  ): ClientUnaryCall;
+  putVfPool(
+    request: PutVfPoolRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: PutVfPoolResponse) => void,
+  ): ClientUnaryCall;
+  deleteVfPool(
+    request: DeleteVfPoolRequest,
+    callback: (error: ServiceError | null, response: DeleteVfPoolResponse) => void,
+  ): ClientUnaryCall;
+  deleteVfPool(
+    request: DeleteVfPoolRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: DeleteVfPoolResponse) => void,
+  ): ClientUnaryCall;
+  deleteVfPool(
+    request: DeleteVfPoolRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: DeleteVfPoolResponse) => void,
+  ): ClientUnaryCall;
+  listVfPools(
+    request: ListVfPoolsRequest,
+    callback: (error: ServiceError | null, response: ListVfPoolsResponse) => void,
+  ): ClientUnaryCall;
+  listVfPools(
+    request: ListVfPoolsRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ListVfPoolsResponse) => void,
+  ): ClientUnaryCall;
+  listVfPools(
+    request: ListVfPoolsRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ListVfPoolsResponse) => void,
+  ): ClientUnaryCall;
+  /** Who has an address, a MAC, a VF or a container. */
+  whoHas(
+    request: WhoHasRequest,
+    callback: (error: ServiceError | null, response: WhoHasResponse) => void,
+  ): ClientUnaryCall;
+  whoHas(
+    request: WhoHasRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: WhoHasResponse) => void,
+  ): ClientUnaryCall;
+  whoHas(
+    request: WhoHasRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: WhoHasResponse) => void,
   ): ClientUnaryCall;
 }
 

@@ -19,6 +19,7 @@ import {
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import { PortMapping } from "./common.ts";
+import { VfBaseline, VfSelector, VfSettings } from "./vf.ts";
 
 /** Networks and endpoints: the CNM controller. Owns the etcd prefix `heddle/networks/`. */
 
@@ -33,7 +34,7 @@ export interface Network {
   id: string;
   /** Unique in the cluster; the name Docker (`-o network=`) and CNI (`name`) know it by. */
   name: string;
-  /** "overlay" or "bridge". */
+  /** "overlay", "bridge" or "sriov". */
   kind: string;
   /** Overlay only: VXLAN network identifier, 4096 to 16777215. */
   vni: number;
@@ -49,11 +50,44 @@ export interface Network {
   createdAt: string;
   /** etcd revision of the record; not stored, filled when read. */
   revision: bigint;
+  /** Kind sriov only. */
+  sriov: SriovNetwork | undefined;
 }
 
 export interface Network_OptionsEntry {
   key: string;
   value: string;
+}
+
+/** Which VFs a network's endpoints get, and how these are set. */
+export interface SriovNetwork {
+  /** Name of a VF pool; empty: `selector` alone. */
+  pool: string;
+  selector: VfSelector | undefined;
+  settings:
+    | VfSettings
+    | undefined;
+  /** "pack" or "spread"; empty: the pool's, else pack. */
+  policy: string;
+  /** User-space driver the VF is bound to instead of being moved into the sandbox: vfio-pci; empty: its kernel driver. */
+  driver: string;
+  /** Several interfaces of one container are kept on different PFs. */
+  apart: boolean;
+}
+
+/** The VF of an endpoint, and what is set on it. */
+export interface VfAttachment {
+  pci: string;
+  /** PCI address of its PF. */
+  pf: string;
+  settings: VfSettings | undefined;
+  baseline:
+    | VfBaseline
+    | undefined;
+  /** User-space driver it is bound to; empty: its netdev is in the sandbox. */
+  driver: string;
+  /** /dev/vfio/<group> with a user-space driver. */
+  iommuGroup: string;
 }
 
 /** "reserved" (recorded, no interface yet), "wired" (its interface exists) or "detaching" (its interface is going). */
@@ -81,6 +115,8 @@ export interface Endpoint {
   revision: bigint;
   /** As the network's; empty in records older than the field. */
   networkKind: string;
+  /** Networks of kind sriov only. */
+  vf: VfAttachment | undefined;
 }
 
 export interface NetworksCreateNetworkRequest {
@@ -310,6 +346,7 @@ function createBaseNetwork(): Network {
     createdBy: "",
     createdAt: "",
     revision: 0n,
+    sriov: undefined,
   };
 }
 
@@ -350,6 +387,9 @@ export const Network: MessageFns<Network> = {
         throw new globalThis.Error("value provided for field message.revision of type int64 too large");
       }
       writer.uint32(88).int64(message.revision);
+    }
+    if (message.sriov !== undefined) {
+      SriovNetwork.encode(message.sriov, writer.uint32(98).fork()).join();
     }
     return writer;
   },
@@ -458,6 +498,14 @@ export const Network: MessageFns<Network> = {
             message.revision = reader.int64() as bigint;
             continue;
           }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.sriov = SriovNetwork.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -504,6 +552,7 @@ export const Network: MessageFns<Network> = {
         ? globalThis.String(object.created_at)
         : "",
       revision: isSet(object.revision) ? BigInt(object.revision) : 0n,
+      sriov: isSet(object.sriov) ? SriovNetwork.fromJSON(object.sriov) : undefined,
     };
   },
 
@@ -548,6 +597,9 @@ export const Network: MessageFns<Network> = {
     if (message.revision !== 0n) {
       obj.revision = message.revision.toString();
     }
+    if (message.sriov !== undefined) {
+      obj.sriov = SriovNetwork.toJSON(message.sriov);
+    }
     return obj;
   },
 
@@ -575,6 +627,9 @@ export const Network: MessageFns<Network> = {
     message.createdBy = object.createdBy ?? "";
     message.createdAt = object.createdAt ?? "";
     message.revision = (object.revision !== undefined && object.revision !== null) ? BigInt(object.revision) : 0n;
+    message.sriov = (object.sriov !== undefined && object.sriov !== null)
+      ? SriovNetwork.fromPartial(object.sriov)
+      : undefined;
     return message;
   },
 };
@@ -664,6 +719,316 @@ export const Network_OptionsEntry: MessageFns<Network_OptionsEntry> = {
   },
 };
 
+function createBaseSriovNetwork(): SriovNetwork {
+  return { pool: "", selector: undefined, settings: undefined, policy: "", driver: "", apart: false };
+}
+
+export const SriovNetwork: MessageFns<SriovNetwork> = {
+  encode(message: SriovNetwork, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.pool !== "") {
+      writer.uint32(10).string(message.pool);
+    }
+    if (message.selector !== undefined) {
+      VfSelector.encode(message.selector, writer.uint32(18).fork()).join();
+    }
+    if (message.settings !== undefined) {
+      VfSettings.encode(message.settings, writer.uint32(26).fork()).join();
+    }
+    if (message.policy !== "") {
+      writer.uint32(34).string(message.policy);
+    }
+    if (message.driver !== "") {
+      writer.uint32(42).string(message.driver);
+    }
+    if (message.apart !== false) {
+      writer.uint32(48).bool(message.apart);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SriovNetwork {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSriovNetwork();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.pool = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.selector = VfSelector.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.settings = VfSettings.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.policy = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.driver = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.apart = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): SriovNetwork {
+    return {
+      pool: isSet(object.pool) ? globalThis.String(object.pool) : "",
+      selector: isSet(object.selector) ? VfSelector.fromJSON(object.selector) : undefined,
+      settings: isSet(object.settings) ? VfSettings.fromJSON(object.settings) : undefined,
+      policy: isSet(object.policy) ? globalThis.String(object.policy) : "",
+      driver: isSet(object.driver) ? globalThis.String(object.driver) : "",
+      apart: isSet(object.apart) ? globalThis.Boolean(object.apart) : false,
+    };
+  },
+
+  toJSON(message: SriovNetwork): unknown {
+    const obj: any = {};
+    if (message.pool !== "") {
+      obj.pool = message.pool;
+    }
+    if (message.selector !== undefined) {
+      obj.selector = VfSelector.toJSON(message.selector);
+    }
+    if (message.settings !== undefined) {
+      obj.settings = VfSettings.toJSON(message.settings);
+    }
+    if (message.policy !== "") {
+      obj.policy = message.policy;
+    }
+    if (message.driver !== "") {
+      obj.driver = message.driver;
+    }
+    if (message.apart !== false) {
+      obj.apart = message.apart;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<SriovNetwork>): SriovNetwork {
+    return SriovNetwork.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SriovNetwork>): SriovNetwork {
+    const message = createBaseSriovNetwork();
+    message.pool = object.pool ?? "";
+    message.selector = (object.selector !== undefined && object.selector !== null)
+      ? VfSelector.fromPartial(object.selector)
+      : undefined;
+    message.settings = (object.settings !== undefined && object.settings !== null)
+      ? VfSettings.fromPartial(object.settings)
+      : undefined;
+    message.policy = object.policy ?? "";
+    message.driver = object.driver ?? "";
+    message.apart = object.apart ?? false;
+    return message;
+  },
+};
+
+function createBaseVfAttachment(): VfAttachment {
+  return { pci: "", pf: "", settings: undefined, baseline: undefined, driver: "", iommuGroup: "" };
+}
+
+export const VfAttachment: MessageFns<VfAttachment> = {
+  encode(message: VfAttachment, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.pci !== "") {
+      writer.uint32(10).string(message.pci);
+    }
+    if (message.pf !== "") {
+      writer.uint32(18).string(message.pf);
+    }
+    if (message.settings !== undefined) {
+      VfSettings.encode(message.settings, writer.uint32(26).fork()).join();
+    }
+    if (message.baseline !== undefined) {
+      VfBaseline.encode(message.baseline, writer.uint32(34).fork()).join();
+    }
+    if (message.driver !== "") {
+      writer.uint32(42).string(message.driver);
+    }
+    if (message.iommuGroup !== "") {
+      writer.uint32(50).string(message.iommuGroup);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): VfAttachment {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseVfAttachment();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.pci = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.pf = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.settings = VfSettings.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.baseline = VfBaseline.decode(reader, reader.uint32());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.driver = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.iommuGroup = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): VfAttachment {
+    return {
+      pci: isSet(object.pci) ? globalThis.String(object.pci) : "",
+      pf: isSet(object.pf) ? globalThis.String(object.pf) : "",
+      settings: isSet(object.settings) ? VfSettings.fromJSON(object.settings) : undefined,
+      baseline: isSet(object.baseline) ? VfBaseline.fromJSON(object.baseline) : undefined,
+      driver: isSet(object.driver) ? globalThis.String(object.driver) : "",
+      iommuGroup: isSet(object.iommuGroup)
+        ? globalThis.String(object.iommuGroup)
+        : isSet(object.iommu_group)
+        ? globalThis.String(object.iommu_group)
+        : "",
+    };
+  },
+
+  toJSON(message: VfAttachment): unknown {
+    const obj: any = {};
+    if (message.pci !== "") {
+      obj.pci = message.pci;
+    }
+    if (message.pf !== "") {
+      obj.pf = message.pf;
+    }
+    if (message.settings !== undefined) {
+      obj.settings = VfSettings.toJSON(message.settings);
+    }
+    if (message.baseline !== undefined) {
+      obj.baseline = VfBaseline.toJSON(message.baseline);
+    }
+    if (message.driver !== "") {
+      obj.driver = message.driver;
+    }
+    if (message.iommuGroup !== "") {
+      obj.iommuGroup = message.iommuGroup;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<VfAttachment>): VfAttachment {
+    return VfAttachment.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<VfAttachment>): VfAttachment {
+    const message = createBaseVfAttachment();
+    message.pci = object.pci ?? "";
+    message.pf = object.pf ?? "";
+    message.settings = (object.settings !== undefined && object.settings !== null)
+      ? VfSettings.fromPartial(object.settings)
+      : undefined;
+    message.baseline = (object.baseline !== undefined && object.baseline !== null)
+      ? VfBaseline.fromPartial(object.baseline)
+      : undefined;
+    message.driver = object.driver ?? "";
+    message.iommuGroup = object.iommuGroup ?? "";
+    return message;
+  },
+};
+
 function createBaseEndpoint(): Endpoint {
   return {
     id: "",
@@ -683,6 +1048,7 @@ function createBaseEndpoint(): Endpoint {
     updatedAt: "",
     revision: 0n,
     networkKind: "",
+    vf: undefined,
   };
 }
 
@@ -741,6 +1107,9 @@ export const Endpoint: MessageFns<Endpoint> = {
     }
     if (message.networkKind !== "") {
       writer.uint32(138).string(message.networkKind);
+    }
+    if (message.vf !== undefined) {
+      VfAttachment.encode(message.vf, writer.uint32(146).fork()).join();
     }
     return writer;
   },
@@ -894,6 +1263,14 @@ export const Endpoint: MessageFns<Endpoint> = {
             message.networkKind = reader.string();
             continue;
           }
+          case 18: {
+            if (tag !== 146) {
+              break;
+            }
+
+            message.vf = VfAttachment.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -961,6 +1338,7 @@ export const Endpoint: MessageFns<Endpoint> = {
         : isSet(object.network_kind)
         ? globalThis.String(object.network_kind)
         : "",
+      vf: isSet(object.vf) ? VfAttachment.fromJSON(object.vf) : undefined,
     };
   },
 
@@ -1017,6 +1395,9 @@ export const Endpoint: MessageFns<Endpoint> = {
     if (message.networkKind !== "") {
       obj.networkKind = message.networkKind;
     }
+    if (message.vf !== undefined) {
+      obj.vf = VfAttachment.toJSON(message.vf);
+    }
     return obj;
   },
 
@@ -1042,6 +1423,7 @@ export const Endpoint: MessageFns<Endpoint> = {
     message.updatedAt = object.updatedAt ?? "";
     message.revision = (object.revision !== undefined && object.revision !== null) ? BigInt(object.revision) : 0n;
     message.networkKind = object.networkKind ?? "";
+    message.vf = (object.vf !== undefined && object.vf !== null) ? VfAttachment.fromPartial(object.vf) : undefined;
     return message;
   },
 };

@@ -19,7 +19,8 @@ import {
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import { PortMapping } from "./common.ts";
-import { Endpoint, Network } from "./networks.ts";
+import { Endpoint, Network, VfAttachment } from "./networks.ts";
+import { Pf, Vf } from "./vf.ts";
 
 /** The hands: every kernel object on one host. Its state is the kernel, read back. One responder per host. */
 
@@ -61,6 +62,10 @@ export interface AttachResponse {
   bridge: string;
   hostMac: string;
   bridgeMac: string;
+  /** Networks of kind sriov: PCI address of the VF. */
+  pci: string;
+  /** With a user-space driver: device nodes the container needs, /dev/vfio/vfio and the IOMMU group's. */
+  deviceNodes: string[];
 }
 
 export interface DetachRequest {
@@ -69,6 +74,8 @@ export interface DetachRequest {
   networkId: string;
   sandbox: string;
   interfaceName: string;
+  /** The endpoint's VF where the caller knows it; the hands ask for the claim of an endpoint they know nothing of. */
+  vf: VfAttachment | undefined;
 }
 
 export interface DetachResponse {
@@ -147,6 +154,63 @@ export interface Finding {
   message: string;
   /** What to do about it; empty when ok. */
   remedy: string;
+}
+
+export interface SetVfsRequest {
+  /** PCI address or netdev. */
+  pf: string;
+  count: number;
+}
+
+export interface SetVfsResponse {
+  pf: Pf | undefined;
+  vfs: Vf[];
+}
+
+export interface ReadVfRequest {
+  pci: string;
+}
+
+export interface ReadVfResponse {
+  vf:
+    | Vf
+    | undefined;
+  /** Where its netdev is: a namespace's path, empty for the host's own; `found` is false when it is nowhere (user-space driver). */
+  found: boolean;
+  namespace: string;
+  interfaceName: string;
+  /** From its baseline, or from its endpoint's settings when it holds one. */
+  differences: string[];
+}
+
+export interface RepairVfsRequest {
+  /** Empty: every VF of the host. */
+  pci: string;
+}
+
+export interface RepairVfsResponse {
+  repairs: VfRepair[];
+}
+
+export interface VfRepair {
+  pci: string;
+  /** "clean" (nothing to do), "repaired", "quarantined" or "held" (somebody holds it: left alone). */
+  outcome: string;
+  /** What differed before. */
+  differences: string[];
+}
+
+export interface BindVfRequest {
+  pci: string;
+  driver: string;
+}
+
+export interface BindVfResponse {
+  vf:
+    | Vf
+    | undefined;
+  /** Device nodes the container needs. */
+  deviceNodes: string[];
 }
 
 function createBasePrepareRequest(): PrepareRequest {
@@ -496,7 +560,17 @@ export const Route: MessageFns<Route> = {
 };
 
 function createBaseAttachResponse(): AttachResponse {
-  return { interfaceName: "", mac: "", mtu: 0, hostInterface: "", bridge: "", hostMac: "", bridgeMac: "" };
+  return {
+    interfaceName: "",
+    mac: "",
+    mtu: 0,
+    hostInterface: "",
+    bridge: "",
+    hostMac: "",
+    bridgeMac: "",
+    pci: "",
+    deviceNodes: [],
+  };
 }
 
 export const AttachResponse: MessageFns<AttachResponse> = {
@@ -521,6 +595,12 @@ export const AttachResponse: MessageFns<AttachResponse> = {
     }
     if (message.bridgeMac !== "") {
       writer.uint32(58).string(message.bridgeMac);
+    }
+    if (message.pci !== "") {
+      writer.uint32(66).string(message.pci);
+    }
+    for (const v of message.deviceNodes) {
+      writer.uint32(74).string(v!);
     }
     return writer;
   },
@@ -594,6 +674,22 @@ export const AttachResponse: MessageFns<AttachResponse> = {
             message.bridgeMac = reader.string();
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.pci = reader.string();
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.deviceNodes.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -631,6 +727,12 @@ export const AttachResponse: MessageFns<AttachResponse> = {
         : isSet(object.bridge_mac)
         ? globalThis.String(object.bridge_mac)
         : "",
+      pci: isSet(object.pci) ? globalThis.String(object.pci) : "",
+      deviceNodes: globalThis.Array.isArray(object?.deviceNodes)
+        ? object.deviceNodes.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.device_nodes)
+        ? object.device_nodes.map((e: any) => globalThis.String(e))
+        : [],
     };
   },
 
@@ -657,6 +759,12 @@ export const AttachResponse: MessageFns<AttachResponse> = {
     if (message.bridgeMac !== "") {
       obj.bridgeMac = message.bridgeMac;
     }
+    if (message.pci !== "") {
+      obj.pci = message.pci;
+    }
+    if (message.deviceNodes?.length) {
+      obj.deviceNodes = message.deviceNodes;
+    }
     return obj;
   },
 
@@ -672,12 +780,14 @@ export const AttachResponse: MessageFns<AttachResponse> = {
     message.bridge = object.bridge ?? "";
     message.hostMac = object.hostMac ?? "";
     message.bridgeMac = object.bridgeMac ?? "";
+    message.pci = object.pci ?? "";
+    message.deviceNodes = object.deviceNodes?.map((e) => e) || [];
     return message;
   },
 };
 
 function createBaseDetachRequest(): DetachRequest {
-  return { endpointId: "", networkId: "", sandbox: "", interfaceName: "" };
+  return { endpointId: "", networkId: "", sandbox: "", interfaceName: "", vf: undefined };
 }
 
 export const DetachRequest: MessageFns<DetachRequest> = {
@@ -693,6 +803,9 @@ export const DetachRequest: MessageFns<DetachRequest> = {
     }
     if (message.interfaceName !== "") {
       writer.uint32(34).string(message.interfaceName);
+    }
+    if (message.vf !== undefined) {
+      VfAttachment.encode(message.vf, writer.uint32(42).fork()).join();
     }
     return writer;
   },
@@ -742,6 +855,14 @@ export const DetachRequest: MessageFns<DetachRequest> = {
             message.interfaceName = reader.string();
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.vf = VfAttachment.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -772,6 +893,7 @@ export const DetachRequest: MessageFns<DetachRequest> = {
         : isSet(object.interface_name)
         ? globalThis.String(object.interface_name)
         : "",
+      vf: isSet(object.vf) ? VfAttachment.fromJSON(object.vf) : undefined,
     };
   },
 
@@ -789,6 +911,9 @@ export const DetachRequest: MessageFns<DetachRequest> = {
     if (message.interfaceName !== "") {
       obj.interfaceName = message.interfaceName;
     }
+    if (message.vf !== undefined) {
+      obj.vf = VfAttachment.toJSON(message.vf);
+    }
     return obj;
   },
 
@@ -801,6 +926,7 @@ export const DetachRequest: MessageFns<DetachRequest> = {
     message.networkId = object.networkId ?? "";
     message.sandbox = object.sandbox ?? "";
     message.interfaceName = object.interfaceName ?? "";
+    message.vf = (object.vf !== undefined && object.vf !== null) ? VfAttachment.fromPartial(object.vf) : undefined;
     return message;
   },
 };
@@ -2036,6 +2162,795 @@ export const Finding: MessageFns<Finding> = {
   },
 };
 
+function createBaseSetVfsRequest(): SetVfsRequest {
+  return { pf: "", count: 0 };
+}
+
+export const SetVfsRequest: MessageFns<SetVfsRequest> = {
+  encode(message: SetVfsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.pf !== "") {
+      writer.uint32(10).string(message.pf);
+    }
+    if (message.count !== 0) {
+      writer.uint32(16).uint32(message.count);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SetVfsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSetVfsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.pf = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.count = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): SetVfsRequest {
+    return {
+      pf: isSet(object.pf) ? globalThis.String(object.pf) : "",
+      count: isSet(object.count) ? globalThis.Number(object.count) : 0,
+    };
+  },
+
+  toJSON(message: SetVfsRequest): unknown {
+    const obj: any = {};
+    if (message.pf !== "") {
+      obj.pf = message.pf;
+    }
+    if (message.count !== 0) {
+      obj.count = Math.round(message.count);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<SetVfsRequest>): SetVfsRequest {
+    return SetVfsRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SetVfsRequest>): SetVfsRequest {
+    const message = createBaseSetVfsRequest();
+    message.pf = object.pf ?? "";
+    message.count = object.count ?? 0;
+    return message;
+  },
+};
+
+function createBaseSetVfsResponse(): SetVfsResponse {
+  return { pf: undefined, vfs: [] };
+}
+
+export const SetVfsResponse: MessageFns<SetVfsResponse> = {
+  encode(message: SetVfsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.pf !== undefined) {
+      Pf.encode(message.pf, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.vfs) {
+      Vf.encode(v!, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SetVfsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSetVfsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.pf = Pf.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.vfs.push(Vf.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): SetVfsResponse {
+    return {
+      pf: isSet(object.pf) ? Pf.fromJSON(object.pf) : undefined,
+      vfs: globalThis.Array.isArray(object?.vfs) ? object.vfs.map((e: any) => Vf.fromJSON(e)) : [],
+    };
+  },
+
+  toJSON(message: SetVfsResponse): unknown {
+    const obj: any = {};
+    if (message.pf !== undefined) {
+      obj.pf = Pf.toJSON(message.pf);
+    }
+    if (message.vfs?.length) {
+      obj.vfs = message.vfs.map((e) => Vf.toJSON(e));
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<SetVfsResponse>): SetVfsResponse {
+    return SetVfsResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SetVfsResponse>): SetVfsResponse {
+    const message = createBaseSetVfsResponse();
+    message.pf = (object.pf !== undefined && object.pf !== null) ? Pf.fromPartial(object.pf) : undefined;
+    message.vfs = object.vfs?.map((e) => Vf.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseReadVfRequest(): ReadVfRequest {
+  return { pci: "" };
+}
+
+export const ReadVfRequest: MessageFns<ReadVfRequest> = {
+  encode(message: ReadVfRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.pci !== "") {
+      writer.uint32(10).string(message.pci);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReadVfRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReadVfRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.pci = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ReadVfRequest {
+    return { pci: isSet(object.pci) ? globalThis.String(object.pci) : "" };
+  },
+
+  toJSON(message: ReadVfRequest): unknown {
+    const obj: any = {};
+    if (message.pci !== "") {
+      obj.pci = message.pci;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ReadVfRequest>): ReadVfRequest {
+    return ReadVfRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ReadVfRequest>): ReadVfRequest {
+    const message = createBaseReadVfRequest();
+    message.pci = object.pci ?? "";
+    return message;
+  },
+};
+
+function createBaseReadVfResponse(): ReadVfResponse {
+  return { vf: undefined, found: false, namespace: "", interfaceName: "", differences: [] };
+}
+
+export const ReadVfResponse: MessageFns<ReadVfResponse> = {
+  encode(message: ReadVfResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.vf !== undefined) {
+      Vf.encode(message.vf, writer.uint32(10).fork()).join();
+    }
+    if (message.found !== false) {
+      writer.uint32(16).bool(message.found);
+    }
+    if (message.namespace !== "") {
+      writer.uint32(26).string(message.namespace);
+    }
+    if (message.interfaceName !== "") {
+      writer.uint32(34).string(message.interfaceName);
+    }
+    for (const v of message.differences) {
+      writer.uint32(42).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReadVfResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReadVfResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.vf = Vf.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.found = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.namespace = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.interfaceName = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.differences.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ReadVfResponse {
+    return {
+      vf: isSet(object.vf) ? Vf.fromJSON(object.vf) : undefined,
+      found: isSet(object.found) ? globalThis.Boolean(object.found) : false,
+      namespace: isSet(object.namespace) ? globalThis.String(object.namespace) : "",
+      interfaceName: isSet(object.interfaceName)
+        ? globalThis.String(object.interfaceName)
+        : isSet(object.interface_name)
+        ? globalThis.String(object.interface_name)
+        : "",
+      differences: globalThis.Array.isArray(object?.differences)
+        ? object.differences.map((e: any) => globalThis.String(e))
+        : [],
+    };
+  },
+
+  toJSON(message: ReadVfResponse): unknown {
+    const obj: any = {};
+    if (message.vf !== undefined) {
+      obj.vf = Vf.toJSON(message.vf);
+    }
+    if (message.found !== false) {
+      obj.found = message.found;
+    }
+    if (message.namespace !== "") {
+      obj.namespace = message.namespace;
+    }
+    if (message.interfaceName !== "") {
+      obj.interfaceName = message.interfaceName;
+    }
+    if (message.differences?.length) {
+      obj.differences = message.differences;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ReadVfResponse>): ReadVfResponse {
+    return ReadVfResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ReadVfResponse>): ReadVfResponse {
+    const message = createBaseReadVfResponse();
+    message.vf = (object.vf !== undefined && object.vf !== null) ? Vf.fromPartial(object.vf) : undefined;
+    message.found = object.found ?? false;
+    message.namespace = object.namespace ?? "";
+    message.interfaceName = object.interfaceName ?? "";
+    message.differences = object.differences?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseRepairVfsRequest(): RepairVfsRequest {
+  return { pci: "" };
+}
+
+export const RepairVfsRequest: MessageFns<RepairVfsRequest> = {
+  encode(message: RepairVfsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.pci !== "") {
+      writer.uint32(10).string(message.pci);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RepairVfsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRepairVfsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.pci = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RepairVfsRequest {
+    return { pci: isSet(object.pci) ? globalThis.String(object.pci) : "" };
+  },
+
+  toJSON(message: RepairVfsRequest): unknown {
+    const obj: any = {};
+    if (message.pci !== "") {
+      obj.pci = message.pci;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<RepairVfsRequest>): RepairVfsRequest {
+    return RepairVfsRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RepairVfsRequest>): RepairVfsRequest {
+    const message = createBaseRepairVfsRequest();
+    message.pci = object.pci ?? "";
+    return message;
+  },
+};
+
+function createBaseRepairVfsResponse(): RepairVfsResponse {
+  return { repairs: [] };
+}
+
+export const RepairVfsResponse: MessageFns<RepairVfsResponse> = {
+  encode(message: RepairVfsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.repairs) {
+      VfRepair.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RepairVfsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRepairVfsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.repairs.push(VfRepair.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RepairVfsResponse {
+    return {
+      repairs: globalThis.Array.isArray(object?.repairs) ? object.repairs.map((e: any) => VfRepair.fromJSON(e)) : [],
+    };
+  },
+
+  toJSON(message: RepairVfsResponse): unknown {
+    const obj: any = {};
+    if (message.repairs?.length) {
+      obj.repairs = message.repairs.map((e) => VfRepair.toJSON(e));
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<RepairVfsResponse>): RepairVfsResponse {
+    return RepairVfsResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RepairVfsResponse>): RepairVfsResponse {
+    const message = createBaseRepairVfsResponse();
+    message.repairs = object.repairs?.map((e) => VfRepair.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseVfRepair(): VfRepair {
+  return { pci: "", outcome: "", differences: [] };
+}
+
+export const VfRepair: MessageFns<VfRepair> = {
+  encode(message: VfRepair, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.pci !== "") {
+      writer.uint32(10).string(message.pci);
+    }
+    if (message.outcome !== "") {
+      writer.uint32(18).string(message.outcome);
+    }
+    for (const v of message.differences) {
+      writer.uint32(26).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): VfRepair {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseVfRepair();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.pci = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.outcome = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.differences.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): VfRepair {
+    return {
+      pci: isSet(object.pci) ? globalThis.String(object.pci) : "",
+      outcome: isSet(object.outcome) ? globalThis.String(object.outcome) : "",
+      differences: globalThis.Array.isArray(object?.differences)
+        ? object.differences.map((e: any) => globalThis.String(e))
+        : [],
+    };
+  },
+
+  toJSON(message: VfRepair): unknown {
+    const obj: any = {};
+    if (message.pci !== "") {
+      obj.pci = message.pci;
+    }
+    if (message.outcome !== "") {
+      obj.outcome = message.outcome;
+    }
+    if (message.differences?.length) {
+      obj.differences = message.differences;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<VfRepair>): VfRepair {
+    return VfRepair.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<VfRepair>): VfRepair {
+    const message = createBaseVfRepair();
+    message.pci = object.pci ?? "";
+    message.outcome = object.outcome ?? "";
+    message.differences = object.differences?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseBindVfRequest(): BindVfRequest {
+  return { pci: "", driver: "" };
+}
+
+export const BindVfRequest: MessageFns<BindVfRequest> = {
+  encode(message: BindVfRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.pci !== "") {
+      writer.uint32(10).string(message.pci);
+    }
+    if (message.driver !== "") {
+      writer.uint32(18).string(message.driver);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BindVfRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBindVfRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.pci = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.driver = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): BindVfRequest {
+    return {
+      pci: isSet(object.pci) ? globalThis.String(object.pci) : "",
+      driver: isSet(object.driver) ? globalThis.String(object.driver) : "",
+    };
+  },
+
+  toJSON(message: BindVfRequest): unknown {
+    const obj: any = {};
+    if (message.pci !== "") {
+      obj.pci = message.pci;
+    }
+    if (message.driver !== "") {
+      obj.driver = message.driver;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<BindVfRequest>): BindVfRequest {
+    return BindVfRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<BindVfRequest>): BindVfRequest {
+    const message = createBaseBindVfRequest();
+    message.pci = object.pci ?? "";
+    message.driver = object.driver ?? "";
+    return message;
+  },
+};
+
+function createBaseBindVfResponse(): BindVfResponse {
+  return { vf: undefined, deviceNodes: [] };
+}
+
+export const BindVfResponse: MessageFns<BindVfResponse> = {
+  encode(message: BindVfResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.vf !== undefined) {
+      Vf.encode(message.vf, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.deviceNodes) {
+      writer.uint32(18).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BindVfResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBindVfResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.vf = Vf.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.deviceNodes.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): BindVfResponse {
+    return {
+      vf: isSet(object.vf) ? Vf.fromJSON(object.vf) : undefined,
+      deviceNodes: globalThis.Array.isArray(object?.deviceNodes)
+        ? object.deviceNodes.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.device_nodes)
+        ? object.device_nodes.map((e: any) => globalThis.String(e))
+        : [],
+    };
+  },
+
+  toJSON(message: BindVfResponse): unknown {
+    const obj: any = {};
+    if (message.vf !== undefined) {
+      obj.vf = Vf.toJSON(message.vf);
+    }
+    if (message.deviceNodes?.length) {
+      obj.deviceNodes = message.deviceNodes;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<BindVfResponse>): BindVfResponse {
+    return BindVfResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<BindVfResponse>): BindVfResponse {
+    const message = createBaseBindVfResponse();
+    message.vf = (object.vf !== undefined && object.vf !== null) ? Vf.fromPartial(object.vf) : undefined;
+    message.deviceNodes = object.deviceNodes?.map((e) => e) || [];
+    return message;
+  },
+};
+
 export type WiringDefinition = typeof WiringDefinition;
 export const WiringDefinition = {
   name: "Wiring",
@@ -2115,6 +3030,48 @@ export const WiringDefinition = {
       responseType: InspectResponse as typeof InspectResponse,
       responseStream: false,
       options: { idempotencyLevel: "NO_SIDE_EFFECTS" },
+    },
+    /**
+     * Makes or removes VFs of a PF, through 0 as the kernel demands; the PF's carrier is lost for a moment. Answers when every VF
+     * has its driver and its baseline. Fails with pf-unknown, pf-in-use, invalid-argument (more than the card has).
+     */
+    setVfs: {
+      name: "SetVfs",
+      requestType: SetVfsRequest as typeof SetVfsRequest,
+      requestStream: false,
+      responseType: SetVfsResponse as typeof SetVfsResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** A VF as the kernel has it now, wherever its netdev is. Fails with vf-unknown. */
+    readVf: {
+      name: "ReadVf",
+      requestType: ReadVfRequest as typeof ReadVfRequest,
+      requestStream: false,
+      responseType: ReadVfResponse as typeof ReadVfResponse,
+      responseStream: false,
+      options: { idempotencyLevel: "NO_SIDE_EFFECTS" },
+    },
+    /** Puts every VF that nobody holds back to its baseline, those in quarantine too. Answers what was done to each. */
+    repairVfs: {
+      name: "RepairVfs",
+      requestType: RepairVfsRequest as typeof RepairVfsRequest,
+      requestStream: false,
+      responseType: RepairVfsResponse as typeof RepairVfsResponse,
+      responseStream: false,
+      options: {},
+    },
+    /**
+     * Binds a VF that is claimed to a driver: vfio-pci, or empty for its kernel driver. Repeatable. Fails with vf-unknown,
+     * vf-in-use, unsupported (no IOMMU, no such driver).
+     */
+    bindVf: {
+      name: "BindVf",
+      requestType: BindVfRequest as typeof BindVfRequest,
+      requestStream: false,
+      responseType: BindVfResponse as typeof BindVfResponse,
+      responseStream: false,
+      options: {},
     },
   },
 } as const;
@@ -2208,6 +3165,52 @@ export const WiringService = {
     responseSerialize: (value: InspectResponse): Buffer => Buffer.from(InspectResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): InspectResponse => InspectResponse.decode(value),
   },
+  /**
+   * Makes or removes VFs of a PF, through 0 as the kernel demands; the PF's carrier is lost for a moment. Answers when every VF
+   * has its driver and its baseline. Fails with pf-unknown, pf-in-use, invalid-argument (more than the card has).
+   */
+  setVfs: {
+    path: "/heddle.v1.Wiring/SetVfs" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: SetVfsRequest): Buffer => Buffer.from(SetVfsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): SetVfsRequest => SetVfsRequest.decode(value),
+    responseSerialize: (value: SetVfsResponse): Buffer => Buffer.from(SetVfsResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): SetVfsResponse => SetVfsResponse.decode(value),
+  },
+  /** A VF as the kernel has it now, wherever its netdev is. Fails with vf-unknown. */
+  readVf: {
+    path: "/heddle.v1.Wiring/ReadVf" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ReadVfRequest): Buffer => Buffer.from(ReadVfRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ReadVfRequest => ReadVfRequest.decode(value),
+    responseSerialize: (value: ReadVfResponse): Buffer => Buffer.from(ReadVfResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ReadVfResponse => ReadVfResponse.decode(value),
+  },
+  /** Puts every VF that nobody holds back to its baseline, those in quarantine too. Answers what was done to each. */
+  repairVfs: {
+    path: "/heddle.v1.Wiring/RepairVfs" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: RepairVfsRequest): Buffer => Buffer.from(RepairVfsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): RepairVfsRequest => RepairVfsRequest.decode(value),
+    responseSerialize: (value: RepairVfsResponse): Buffer => Buffer.from(RepairVfsResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): RepairVfsResponse => RepairVfsResponse.decode(value),
+  },
+  /**
+   * Binds a VF that is claimed to a driver: vfio-pci, or empty for its kernel driver. Repeatable. Fails with vf-unknown,
+   * vf-in-use, unsupported (no IOMMU, no such driver).
+   */
+  bindVf: {
+    path: "/heddle.v1.Wiring/BindVf" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: BindVfRequest): Buffer => Buffer.from(BindVfRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): BindVfRequest => BindVfRequest.decode(value),
+    responseSerialize: (value: BindVfResponse): Buffer => Buffer.from(BindVfResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): BindVfResponse => BindVfResponse.decode(value),
+  },
 } as const;
 
 export interface WiringServer extends UntypedServiceImplementation {
@@ -2230,6 +3233,20 @@ export interface WiringServer extends UntypedServiceImplementation {
   removeNetwork: handleUnaryCall<RemoveNetworkRequest, RemoveNetworkResponse>;
   /** What this host's kernel can do and what is left over, for `heddle doctor`. */
   inspect: handleUnaryCall<InspectRequest, InspectResponse>;
+  /**
+   * Makes or removes VFs of a PF, through 0 as the kernel demands; the PF's carrier is lost for a moment. Answers when every VF
+   * has its driver and its baseline. Fails with pf-unknown, pf-in-use, invalid-argument (more than the card has).
+   */
+  setVfs: handleUnaryCall<SetVfsRequest, SetVfsResponse>;
+  /** A VF as the kernel has it now, wherever its netdev is. Fails with vf-unknown. */
+  readVf: handleUnaryCall<ReadVfRequest, ReadVfResponse>;
+  /** Puts every VF that nobody holds back to its baseline, those in quarantine too. Answers what was done to each. */
+  repairVfs: handleUnaryCall<RepairVfsRequest, RepairVfsResponse>;
+  /**
+   * Binds a VF that is claimed to a driver: vfio-pci, or empty for its kernel driver. Repeatable. Fails with vf-unknown,
+   * vf-in-use, unsupported (no IOMMU, no such driver).
+   */
+  bindVf: handleUnaryCall<BindVfRequest, BindVfResponse>;
 }
 
 export interface WiringClient extends Client {
@@ -2363,6 +3380,76 @@ export interface WiringClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: InspectResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Makes or removes VFs of a PF, through 0 as the kernel demands; the PF's carrier is lost for a moment. Answers when every VF
+   * has its driver and its baseline. Fails with pf-unknown, pf-in-use, invalid-argument (more than the card has).
+   */
+  setVfs(
+    request: SetVfsRequest,
+    callback: (error: ServiceError | null, response: SetVfsResponse) => void,
+  ): ClientUnaryCall;
+  setVfs(
+    request: SetVfsRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: SetVfsResponse) => void,
+  ): ClientUnaryCall;
+  setVfs(
+    request: SetVfsRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: SetVfsResponse) => void,
+  ): ClientUnaryCall;
+  /** A VF as the kernel has it now, wherever its netdev is. Fails with vf-unknown. */
+  readVf(
+    request: ReadVfRequest,
+    callback: (error: ServiceError | null, response: ReadVfResponse) => void,
+  ): ClientUnaryCall;
+  readVf(
+    request: ReadVfRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ReadVfResponse) => void,
+  ): ClientUnaryCall;
+  readVf(
+    request: ReadVfRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ReadVfResponse) => void,
+  ): ClientUnaryCall;
+  /** Puts every VF that nobody holds back to its baseline, those in quarantine too. Answers what was done to each. */
+  repairVfs(
+    request: RepairVfsRequest,
+    callback: (error: ServiceError | null, response: RepairVfsResponse) => void,
+  ): ClientUnaryCall;
+  repairVfs(
+    request: RepairVfsRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: RepairVfsResponse) => void,
+  ): ClientUnaryCall;
+  repairVfs(
+    request: RepairVfsRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: RepairVfsResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Binds a VF that is claimed to a driver: vfio-pci, or empty for its kernel driver. Repeatable. Fails with vf-unknown,
+   * vf-in-use, unsupported (no IOMMU, no such driver).
+   */
+  bindVf(
+    request: BindVfRequest,
+    callback: (error: ServiceError | null, response: BindVfResponse) => void,
+  ): ClientUnaryCall;
+  bindVf(
+    request: BindVfRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: BindVfResponse) => void,
+  ): ClientUnaryCall;
+  bindVf(
+    request: BindVfRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: BindVfResponse) => void,
   ): ClientUnaryCall;
 }
 
