@@ -67,7 +67,7 @@ test('what is committed as generated is what the definitions generate, no more a
     const path = `${join(root, 'packages/contract/node_modules/.bin')}:${process.env['PATH']}`
     for (const args of [
       ['generate', '--template', template],
-      ['build', '-o', join(out, 'heddle.binpb')],
+      ['build', '--path', 'heddle', '-o', join(out, 'heddle.binpb')],
     ]) {
       execFileSync('buf', args, { cwd: join(root, 'proto'), env: { ...process.env, PATH: path } })
     }
