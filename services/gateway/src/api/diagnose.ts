@@ -28,6 +28,10 @@ export async function diagnose(parts: DiagnoseParts, call: Call): Promise<Diagno
           remedy: 'look at the log of netns-wiring on this host',
         })
     }),
+    // Hosts without SR-IOV cards do without it.
+    asked('vf-allocator', () => briefly(call, timeoutMs, (inner) => cluster.vfAllocator.listPfs({ host: cluster.host }, inner))).then((finding) =>
+      finding.level === 'error' ? { ...finding, level: 'warning', message: `${finding.message} (networks of kind sriov need it)` } : finding,
+    ),
   ])
   const wiring = HeddleError.is(inspected) ? [failed('netns-wiring', inspected)] : inspected.findings
   return {

@@ -10,6 +10,8 @@ import { together } from '../flows/undo.ts'
 import type { TraceRing } from '../traces/ring.ts'
 import { type DiagnoseParts, diagnose } from './diagnose.ts'
 import type { ApiHandlers } from './service.ts'
+import { vfHandlers } from './vf.ts'
+import { whoHas } from './who-has.ts'
 
 const defaultTraces = 20
 const checkTimeoutMs = 2000
@@ -59,6 +61,8 @@ export function apiHandlers(parts: DiagnoseParts, traces: TraceRing): ApiHandler
     listTraces: async ({ limit }) => ({ traces: traces.list(limit === 0 ? defaultTraces : limit) }),
     getTrace: async ({ traceId }) => ({ spans: traces.get(traceId) }),
     diagnose: (_request, call) => diagnose(parts, call),
+    ...vfHandlers(parts),
+    whoHas: ({ query }, call) => whoHas(parts, query, call),
   }
 }
 

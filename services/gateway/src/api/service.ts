@@ -7,7 +7,7 @@ import { pluginCall } from '../door.ts'
 import type { FlowParts } from '../flows/parts.ts'
 
 /** What changes something is worth a place among the last traces; `heddle trace show last` must not show itself. */
-const kept: ReadonlySet<string> = new Set(['createNetwork', 'deleteNetwork'])
+const kept: ReadonlySet<string> = new Set(['createNetwork', 'deleteNetwork', 'setVfs', 'repairVfs', 'putVfPool', 'deleteVfPool'])
 
 /** Trailer that carries the encoded Failure. */
 export const failureTrailer = 'heddle-failure-bin'

@@ -2,9 +2,10 @@
 import { type AddressRange, CreateNetworkRequest, type Subnet } from '@heddle/contract'
 import { invalid } from '@heddle/core'
 import { AddressError, contains, firstOf, formatIp, formatPrefix, lastOf, parseIp, parsePrefix } from '@heddle/net'
+import { type SriovFlags, sriovRequest } from './sriov-request.ts'
 
-export interface NetworkFlags {
-  readonly subnet: readonly string[]
+export interface NetworkFlags extends SriovFlags {
+  readonly subnet?: readonly string[]
   readonly gateway?: readonly string[]
   readonly ipRange?: readonly string[]
   readonly exclude?: readonly string[]
@@ -18,7 +19,10 @@ export interface NetworkFlags {
 
 /** Throws HeddleError `invalid-argument` with the flag as its field. */
 export function networkRequest(name: string, flags: NetworkFlags): CreateNetworkRequest {
-  const subnets = flags.subnet.map((text) => {
+  const sriov = sriovRequest(flags.kind, flags)
+  // A VF may carry frames without an address of ours; every other kind routes by its pools.
+  if (flags.subnet === undefined && sriov === undefined) throw invalid('--subnet', `a ${flags.kind} network needs a subnet`, 'add --subnet PREFIX')
+  const subnets = (flags.subnet ?? []).map((text) => {
     const prefix = checked('--subnet', () => parsePrefix(text))
     const subnet: Subnet = { prefix: formatPrefix(prefix), ranges: [], gateway: '', excluded: [], auxiliary: {} }
     return { prefix, subnet }
@@ -51,6 +55,7 @@ export function networkRequest(name: string, flags: NetworkFlags): CreateNetwork
     mtu: wholeNumber('--mtu', flags.mtu),
     vni: wholeNumber('--vni', flags.vni),
     internal: flags.internal === true,
+    sriov,
     options: Object.fromEntries((flags.opt ?? []).map((text) => pair('--opt', text))),
   })
 }

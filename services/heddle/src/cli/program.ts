@@ -7,9 +7,12 @@ import { addDoctor } from './commands/doctor.ts'
 import { addEndpoint } from './commands/endpoint.ts'
 import { addHost } from './commands/host.ts'
 import { addNetwork } from './commands/network.ts'
+import { addPf } from './commands/pf.ts'
 import { addPool } from './commands/pool.ts'
 import { addTrace } from './commands/trace.ts'
 import { addUp } from './commands/up.ts'
+import { addVf } from './commands/vf.ts'
+import { addWhoHas } from './commands/who-has.ts'
 import { exitCodesHelp } from './exit-codes.ts'
 import { wholeNumber } from './whole-number.ts'
 
@@ -36,7 +39,7 @@ Examples:
   heddle doctor
 ${exitCodesHelp}`,
     )
-  for (const add of [addUp, addNetwork, addEndpoint, addPool, addHost, addTrace, addDoctor, addConfig, addCni]) add(root)
+  for (const add of [addUp, addNetwork, addEndpoint, addPool, addHost, addPf, addVf, addWhoHas, addTrace, addDoctor, addConfig, addCni]) add(root)
   root
     .command('version')
     .description('print the version')

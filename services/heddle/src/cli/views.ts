@@ -1,6 +1,7 @@
 /** How each kind of record reads as a table or as facts. */
-import type { Claim, Endpoint, Network, PoolUsage, PortMapping } from '@heddle/contract'
+import type { Claim, Endpoint, Network, PoolUsage, PortMapping, SriovNetwork } from '@heddle/contract'
 import { count, facts, shortId, table, timestamp } from './output.ts'
+import { selectorText, settingsText } from './vf-settings.ts'
 
 export function networkTable(networks: readonly Network[]): string {
   return table(
@@ -23,7 +24,8 @@ export function networkFacts(network: Network): string {
     ['id', network.id],
     ['kind', network.kind],
     ['VNI', network.vni === 0 ? '' : String(network.vni)],
-    ['MTU', network.mtu === 0 ? "the underlay's, less the encapsulation" : String(network.mtu)],
+    ['MTU', network.mtu > 0 ? String(network.mtu) : network.kind === 'sriov' ? '' : "the underlay's, less the encapsulation"],
+    ['VFs', network.sriov === undefined ? '' : vfsText(network.sriov)],
     ['internal', network.internal ? 'yes: no way out' : 'no'],
     ['gateways', network.pools.flatMap((pool) => (pool.gateway === '' ? [] : [pool.gateway])).join(' ')],
     [
@@ -34,6 +36,12 @@ export function networkFacts(network: Network): string {
     ],
     ['made', `${timestamp(network.createdAt)} by ${network.createdBy}`],
   ])
+}
+
+function vfsText({ pool, selector, settings, driver }: SriovNetwork): string {
+  const from =
+    [...(pool === '' ? [] : [`pool ${pool}`]), ...(selector === undefined ? [] : [selectorText(selector)])].join(' ') || 'the device each container names'
+  return [from, settingsText(settings), driver].filter((part) => part !== '').join('; ')
 }
 
 export function endpointTable(endpoints: readonly Endpoint[]): string {
@@ -61,6 +69,7 @@ export function endpointFacts(endpoint: Endpoint): string {
     ['addresses', endpoint.addresses.join(' ')],
     ['MAC', endpoint.mac],
     ['interface', endpoint.interfaceName],
+    ['VF', endpoint.vf === undefined ? '' : [endpoint.vf.pci, settingsText(endpoint.vf.settings), endpoint.vf.driver].filter((part) => part !== '').join('; ')],
     ['sandbox', endpoint.sandbox],
     ['runtime', endpoint.runtime],
     ['container', containerOf(endpoint)],
@@ -104,7 +113,7 @@ export function claimTable(claims: readonly Claim[]): string {
   )
 }
 
-function containerOf(endpoint: Endpoint): string {
+export function containerOf(endpoint: Endpoint): string {
   return endpoint.containerName || (endpoint.runtime === 'docker' ? shortId(endpoint.containerId) : endpoint.containerId)
 }
 
