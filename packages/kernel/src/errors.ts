@@ -59,8 +59,40 @@ function refused(failure: Extract<Failure, { kind: 'refused' }>, what: string, s
       details: { end: failure.end, name: end.name },
     })
   }
-  return new KernelError('kernel-refused', `the kernel refused ${describe(step, what)}: ${reason}`, failure, remedy(failure.errno))
+  if (step?.op === 'link.move' && failure.errno === 'EEXIST') {
+    const name = step.rename ?? step.name
+    return new KernelError('interface-exists', `interface ${name} exists already in ${namespaceText(step.to)}`, failure, {
+      field: 'name',
+      remedy: 'choose another interface name, or remove the interface',
+      details: { name },
+    })
+  }
+  const setting = failure.setting === undefined ? {} : { details: { setting: failure.setting } }
+  if (step !== undefined && unsupported.has(failure.errno)) {
+    if (step.op === 'vf.set' && failure.setting !== undefined) {
+      return new KernelError(
+        'unsupported',
+        `the driver of ${step.name} does not take the setting ${failure.setting} of a virtual function: ${reason}`,
+        failure,
+        {
+          field: failure.setting,
+          remedy: `leave ${failure.setting} unset on networks of this card, or use a card or a driver that has it`,
+          ...setting,
+        },
+      )
+    }
+    if (step.op === 'vlan.add') {
+      return new KernelError('unsupported', `this kernel makes no VLAN interfaces: ${reason}`, failure, {
+        field: 'vlan',
+        remedy: 'load the kernel module 8021q (CONFIG_VLAN_8021Q), and see that it is loaded at boot',
+      })
+    }
+  }
+  return new KernelError('kernel-refused', `the kernel refused ${describe(step, what)}: ${reason}`, failure, { ...remedy(failure.errno), ...setting })
 }
+
+/** What a kernel or a driver answers that does not know what it is asked for. */
+const unsupported: ReadonlySet<string> = new Set(['EOPNOTSUPP', 'ENOTSUPP', 'EPROTONOSUPPORT'])
 
 function remedy(errno: string): { remedy?: string } {
   if (errno === 'EPERM' || errno === 'EACCES') return { remedy: 'run netns-wiring with CAP_NET_ADMIN and CAP_SYS_ADMIN' }

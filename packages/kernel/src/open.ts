@@ -6,7 +6,7 @@ import { probeKernel } from './probe.ts'
 import type { Reply, Request } from './protocol.ts'
 import { recordFailedStep, recordStepSpans } from './spans.ts'
 import { NetlinkThread } from './thread.ts'
-import type { Kernel, LinkInfo, Namespace, NftSet, Step, StepOutcome } from './types.ts'
+import type { Kernel, LinkInfo, Namespace, NftSet, Step, StepOutcome, VfInfo } from './types.ts'
 import { Watchers } from './watchers.ts'
 import { workerUrl } from './worker-url.ts'
 
@@ -68,6 +68,8 @@ export function openKernel(options: KernelOptions = {}): Kernel {
     removeLink: async (ns, name, call) => (await ask({ kind: 'remove', ns, name }, call, `removing ${name} from ${namespaceText(ns)}`)) as boolean,
     links: (ns, call) => read({ kind: 'links', ns }, call),
     link: async (ns, name, call) => (await ask({ kind: 'link', ns, name }, call, `reading ${name} of ${namespaceText(ns)}`)) as LinkInfo | undefined,
+    vfs: async (ns, name, call) =>
+      (await ask({ kind: 'vfs', ns, name }, call, `reading the virtual functions of ${name} in ${namespaceText(ns)}`)) as readonly VfInfo[],
     addresses: (ns, call) => read({ kind: 'addresses', ns }, call),
     routes: (ns, call) => read({ kind: 'routes', ns }, call),
     neighbours: (ns, linkIndex, call) => read({ kind: 'neighbours', ns, linkIndex }, call),
@@ -76,6 +78,7 @@ export function openKernel(options: KernelOptions = {}): Kernel {
       await ask({ kind: 'deleteNamespace', path }, call, `deleting namespace ${path}`)
     },
     namespaceInode,
+    watchDevices: (listener) => watchers.addDevices(listener),
     watchLinks: (ns, listener) => watchers.add(ns, listener),
     async nftLoad(ns, ruleset, call) {
       await ask({ kind: 'nftLoad', ns, ruleset }, call, `loading nftables rules in ${namespaceText(ns)}`)
@@ -112,6 +115,7 @@ const spanName: Readonly<Record<Request['kind'], string>> = {
   run: 'program',
   remove: 'link.delete',
   link: 'link.get',
+  vfs: 'vf.get',
   links: 'link.dump',
   addresses: 'address.dump',
   routes: 'route.dump',
@@ -119,6 +123,7 @@ const spanName: Readonly<Record<Request['kind'], string>> = {
   createNamespace: 'namespace.create',
   deleteNamespace: 'namespace.delete',
   watch: 'watch',
+  watchDevices: 'watch.devices',
   unwatch: 'unwatch',
   nftLoad: 'nft.load',
   nftElements: 'nft.elements',

@@ -1,16 +1,16 @@
 /** Messages between the main thread and the netlink thread. Plain data only: they are cloned. */
-import type { LinkEvent, Namespace, NftElement, NftSet, Step, StepOutcome } from './types.ts'
+import type { DeviceEvent, LinkEvent, Namespace, NftElement, NftSet, Step, StepOutcome } from './types.ts'
 import type { Failure } from './worker/failures.ts'
 
 export type Request =
   | { readonly kind: 'run'; readonly steps: readonly Step[] }
   | { readonly kind: 'remove'; readonly ns: Namespace; readonly name: string }
-  | { readonly kind: 'link'; readonly ns: Namespace; readonly name: string }
+  | { readonly kind: 'link' | 'vfs'; readonly ns: Namespace; readonly name: string }
   | { readonly kind: 'links' | 'addresses' | 'routes'; readonly ns: Namespace }
   | { readonly kind: 'neighbours'; readonly ns: Namespace; readonly linkIndex: number | undefined }
   | { readonly kind: 'createNamespace' | 'deleteNamespace'; readonly path: string }
   | { readonly kind: 'watch'; readonly ns: Namespace; readonly watch: number }
-  | { readonly kind: 'unwatch'; readonly watch: number }
+  | { readonly kind: 'watchDevices' | 'unwatch'; readonly watch: number }
   | { readonly kind: 'nftLoad'; readonly ns: Namespace; readonly ruleset: string }
   | { readonly kind: 'nftElements'; readonly ns: Namespace; readonly set: NftSet; readonly add: readonly NftElement[]; readonly remove: readonly NftElement[] }
   | { readonly kind: 'nftList'; readonly ns: Namespace; readonly set: NftSet }
@@ -36,7 +36,8 @@ export type Notice =
 
 export type WatchNotice =
   | { readonly watch: number; readonly events: readonly Omit<LinkEvent, 'ns'>[] }
-  /** Notifications were lost; the links must be read again. */
+  | { readonly watch: number; readonly devices: readonly DeviceEvent[] }
+  /** Notifications were lost. */
   | { readonly watch: number; readonly overrun: true }
 
 export interface WorkerSettings {

@@ -26,6 +26,10 @@ export function recordFailedStep(call: Call, steps: readonly Step[], reply: Extr
   if (step !== undefined) recordSpan(call, `netlink ${step.op}`, reply.outcomes?.at(-1)?.endMs ?? reply.startMs, reply.endMs, attributes(step), message)
 }
 
-function attributes(step: Step): Record<string, string> {
-  return { 'heddle.netns': step.ns === 'own' ? 'own' : step.ns.path, ...('name' in step ? { 'heddle.link': step.name } : {}) }
+function attributes(step: Step): Record<string, string | number> {
+  return {
+    'heddle.netns': step.ns === 'own' ? 'own' : step.ns.path,
+    ...('name' in step ? { 'heddle.link': step.name } : {}),
+    ...('vf' in step ? { 'heddle.vf': step.vf } : {}),
+  }
 }

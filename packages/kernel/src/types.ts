@@ -97,9 +97,9 @@ export interface SetLink {
 }
 
 /**
- * Moves a link to another namespace and settles it there, in one RTM_SETLINK (the kernel takes the attributes in this order: namespace and
- * name, MAC, MTU, up). A move flushes addresses and sets the link down. What the name would collide with, altnames
- * included, is dealt with by the kernel's own refusal (EEXIST).
+ * Moves a link to another namespace and settles it there, in one RTM_SETLINK. A move flushes addresses and sets the link down. Whole or
+ * not at all: after a refusal the link is where and as it was, but without its addresses. An altname of its own that is the new name is
+ * removed; another's name (or altname) there is `interface-exists`. An empty alias removes it.
  */
 export interface MoveLink {
   readonly op: 'link.move'
@@ -127,7 +127,8 @@ export interface AddVlan {
 
 /**
  * Settings of one VF by its PF's netdev `name` (IFLA_VFINFO_LIST, linux/if_link.h): what is given, in one request. A driver
- * that refuses one of them may have taken those before it in this order: mac, vlan, rate, spoofchk, trust, linkState.
+ * that refuses one of them has taken those before it in this order: mac, vlan, rate, spoofchk, linkState, trust. The refusal
+ * names it (`details.setting`); it is `unsupported` when the driver does not have it (EOPNOTSUPP, EPROTONOSUPPORT).
  */
 export interface SetVf {
   readonly op: 'vf.set'
@@ -145,7 +146,7 @@ export interface SetVf {
 
 export type VfLinkState = 'auto' | 'enable' | 'disable'
 
-/** A VF as its PF tells of it; what the driver does not tell is absent. */
+/** A VF as its PF tells of it. A spoofchk or trust that the driver does not tell is absent; of the others the kernel tells 0 or auto. */
 export interface VfInfo {
   readonly index: number
   readonly mac: string
@@ -257,11 +258,11 @@ export interface LinkEvent {
   readonly name: string
 }
 
-/** A kobject uevent of a device (NETLINK_KOBJECT_UEVENT): PCI functions, netdevs, InfiniBand devices. */
+/** A kobject uevent of a device (NETLINK_KOBJECT_UEVENT): PCI functions, InfiniBand devices, netdevs of the host's namespace. */
 export interface DeviceEvent {
   /** add, remove, change, move, bind, unbind. */
   readonly action: string
-  /** pci, net, infiniband, ... */
+  /** pci, net or infiniband; events of others are not told. */
   readonly subsystem: string
   /** Below /sys: `/devices/pci0000:00/0000:00:01.0/0000:01:00.0`. */
   readonly path: string

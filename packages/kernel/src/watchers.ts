@@ -1,22 +1,29 @@
-/** Listeners of link notifications, on the main thread. When some were lost, the links are read again and the difference is told. */
+/**
+ * Listeners of notifications, on the main thread. When notifications of links were lost, the links are read again and the difference
+ * is told; of devices, that some were lost is told.
+ */
 import type { Request, WatchNotice } from './protocol.ts'
-import type { LinkEvent, LinkInfo, Namespace } from './types.ts'
+import type { DeviceEvent, LinkEvent, LinkInfo, Namespace } from './types.ts'
 
 interface Source {
   send(request: Request): Promise<unknown>
   list(ns: Namespace): Promise<readonly LinkInfo[]>
 }
 
-interface Watcher {
+interface LinkWatcher {
   readonly ns: Namespace
   readonly listener: (event: LinkEvent) => void
   /** Links told of, by index. */
   readonly known: Map<number, string>
 }
 
+interface DeviceWatcher {
+  readonly onDevice: (event: DeviceEvent | undefined) => void
+}
+
 export class Watchers {
   readonly #source: Source
-  readonly #watchers = new Map<number, Watcher>()
+  readonly #watchers = new Map<number, LinkWatcher | DeviceWatcher>()
   #next = 1
 
   constructor(source: Source) {
@@ -24,9 +31,33 @@ export class Watchers {
   }
 
   add(ns: Namespace, listener: (event: LinkEvent) => void): { close(): void } {
+    return this.#add({ ns, listener, known: new Map() })
+  }
+
+  addDevices(listener: (event: DeviceEvent | undefined) => void): { close(): void } {
+    return this.#add({ onDevice: listener })
+  }
+
+  onNotice(notice: WatchNotice): void {
+    const watcher = this.#watchers.get(notice.watch)
+    if (watcher === undefined) return
+    if ('overrun' in notice) this.#lost(watcher)
+    else if ('devices' in notice && 'onDevice' in watcher) for (const event of notice.devices) watcher.onDevice(event)
+    else if ('events' in notice && 'listener' in watcher) for (const event of notice.events) tell(watcher, event)
+  }
+
+  /** A new thread watches nothing yet. */
+  restart(): void {
+    for (const [watch, watcher] of this.#watchers) {
+      this.#subscribe(watch, watcher)
+      this.#lost(watcher)
+    }
+  }
+
+  #add(watcher: LinkWatcher | DeviceWatcher): { close(): void } {
     const watch = this.#next++
-    this.#watchers.set(watch, { ns, listener, known: new Map() })
-    this.#subscribe(watch, ns)
+    this.#watchers.set(watch, watcher)
+    this.#subscribe(watch, watcher)
     return {
       close: () => {
         if (!this.#watchers.delete(watch)) return
@@ -35,27 +66,18 @@ export class Watchers {
     }
   }
 
-  onNotice(notice: WatchNotice): void {
-    const watcher = this.#watchers.get(notice.watch)
-    if (watcher === undefined) return
-    if ('overrun' in notice) void this.#compare(watcher)
-    else for (const event of notice.events) tell(watcher, event)
-  }
-
-  /** A new thread watches nothing yet. */
-  restart(): void {
-    for (const [watch, watcher] of this.#watchers) {
-      this.#subscribe(watch, watcher.ns)
-      void this.#compare(watcher)
-    }
-  }
-
   /** A namespace that is gone has no events: its watcher stays silent. */
-  #subscribe(watch: number, ns: Namespace): void {
-    this.#source.send({ kind: 'watch', watch, ns }).catch(() => {})
+  #subscribe(watch: number, watcher: LinkWatcher | DeviceWatcher): void {
+    const request: Request = 'onDevice' in watcher ? { kind: 'watchDevices', watch } : { kind: 'watch', watch, ns: watcher.ns }
+    this.#source.send(request).catch(() => {})
   }
 
-  async #compare(watcher: Watcher): Promise<void> {
+  #lost(watcher: LinkWatcher | DeviceWatcher): void {
+    if ('onDevice' in watcher) watcher.onDevice(undefined)
+    else void this.#compare(watcher)
+  }
+
+  async #compare(watcher: LinkWatcher): Promise<void> {
     const links = await this.#source.list(watcher.ns).catch(() => undefined)
     if (links === undefined) return
     const present = new Set(links.map((link) => link.index))
@@ -64,7 +86,7 @@ export class Watchers {
   }
 }
 
-function tell(watcher: Watcher, event: Omit<LinkEvent, 'ns'>): void {
+function tell(watcher: LinkWatcher, event: Omit<LinkEvent, 'ns'>): void {
   if (event.kind === 'new') watcher.known.set(event.index, event.name)
   else watcher.known.delete(event.index)
   watcher.listener({ ...event, ns: watcher.ns })

@@ -18,6 +18,7 @@ export const NLA_F_NESTED = 0x8000
 export const NLA_TYPE_MASK = 0x3fff
 export const NETLINK_ROUTE = 0
 export const NETLINK_NETFILTER = 12
+export const NETLINK_KOBJECT_UEVENT = 15
 
 /** linux/rtnetlink.h */
 export const RTM_NEWLINK = 16
@@ -33,7 +34,10 @@ export const RTM_GETROUTE = 26
 export const RTM_NEWNEIGH = 28
 export const RTM_DELNEIGH = 29
 export const RTM_GETNEIGH = 30
+export const RTM_NEWLINKPROP = 108
+export const RTM_DELLINKPROP = 109
 export const RTMGRP_LINK = 1
+export const RTEXT_FILTER_VF = 1
 export const RTEXT_FILTER_SKIP_STATS = 8
 export const RT_TABLE_MAIN = 254
 export const RT_SCOPE_UNIVERSE = 0
@@ -65,10 +69,14 @@ export const IFLA_MASTER = 10
 export const IFLA_PROTINFO = 12
 export const IFLA_LINKINFO = 18
 export const IFLA_IFALIAS = 20
+export const IFLA_VFINFO_LIST = 22
 export const IFLA_GROUP = 27
 export const IFLA_NET_NS_FD = 28
 export const IFLA_EXT_MASK = 29
 export const IFLA_LINK_NETNSID = 37
+export const IFLA_PROP_LIST = 52
+export const IFLA_ALT_IFNAME = 53
+export const IFLA_PARENT_DEV_NAME = 56
 export const IFLA_INFO_KIND = 1
 export const IFLA_INFO_DATA = 2
 export const IFLA_INFO_SLAVE_KIND = 4
@@ -91,6 +99,24 @@ export const IFLA_VXLAN_TTL = 5
 export const IFLA_VXLAN_LEARNING = 7
 export const IFLA_VXLAN_PORT = 15
 export const IFLA_VXLAN_LOCAL6 = 17
+export const IFLA_VLAN_ID = 1
+export const IFLA_VLAN_PROTOCOL = 5
+export const IFLA_VF_INFO = 1
+export const IFLA_VF_MAC = 1
+export const IFLA_VF_VLAN = 2
+export const IFLA_VF_SPOOFCHK = 4
+export const IFLA_VF_LINK_STATE = 5
+export const IFLA_VF_RATE = 6
+export const IFLA_VF_TRUST = 9
+export const IFLA_VF_VLAN_LIST = 12
+export const IFLA_VF_VLAN_INFO = 1
+export const IFLA_VF_LINK_STATE_AUTO = 0
+export const IFLA_VF_LINK_STATE_ENABLE = 1
+export const IFLA_VF_LINK_STATE_DISABLE = 2
+
+/** linux/if_ether.h */
+export const ETH_P_8021Q = 0x8100
+export const ETH_P_8021AD = 0x88a8
 
 /** linux/if_addr.h */
 export const IFA_ADDRESS = 1

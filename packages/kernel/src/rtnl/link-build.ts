@@ -2,6 +2,7 @@
 import type { SetBridgePort } from '../types.ts'
 import * as c from './constants.ts'
 import { parseAddress, parseMac } from './inet.ts'
+import { type VlanProtocol, vlanProtocol } from './vlan.ts'
 import { InvalidValue, type MessageWriter } from './wire.ts'
 
 /** Attributes that any link has; absent ones are left as they are. */
@@ -17,12 +18,15 @@ export interface LinkSettings {
   readonly group?: number
   /** Descriptor of the namespace it is made in or moved to. */
   readonly namespaceFd?: number | undefined
+  /** Index of the link below. */
+  readonly lowerIndex?: number | undefined
 }
 
 export type LinkKind =
   | { readonly kind: 'veth'; readonly peer: LinkSettings }
   | { readonly kind: 'bridge' }
   | { readonly kind: 'vxlan'; readonly vni: number; readonly local: string; readonly port: number }
+  | { readonly kind: 'vlan'; readonly vlan: number; readonly protocol: VlanProtocol | undefined }
 
 /** RTM_NEWLINK that must make a new link. */
 export function newLink(writer: MessageWriter, sequence: number, settings: LinkSettings, kind: LinkKind): void {
@@ -49,6 +53,15 @@ export function deleteGroup(writer: MessageWriter, sequence: number, group: numb
   writer.message(c.RTM_DELLINK, c.NLM_F_REQUEST | c.NLM_F_ACK, sequence, () => linkBody(writer, { group }))
 }
 
+/** RTM_NEWLINKPROP or RTM_DELLINKPROP: one more name of a link, or one less. */
+export function changeAltName(writer: MessageWriter, sequence: number, type: typeof c.RTM_NEWLINKPROP | typeof c.RTM_DELLINKPROP, index: number, name: string) {
+  const flags = type === c.RTM_NEWLINKPROP ? c.NLM_F_CREATE | c.NLM_F_EXCL : 0
+  writer.message(type, c.NLM_F_REQUEST | c.NLM_F_ACK | flags, sequence, () => {
+    linkHeader(writer, c.AF_UNSPEC, index)
+    writer.nest(c.IFLA_PROP_LIST, () => writer.attributeText(c.IFLA_ALT_IFNAME, name), true)
+  })
+}
+
 export function getLink(writer: MessageWriter, sequence: number, name: string): void {
   writer.message(c.RTM_GETLINK, c.NLM_F_REQUEST, sequence, () => {
     linkBody(writer, { name })
@@ -58,7 +71,7 @@ export function getLink(writer: MessageWriter, sequence: number, name: string): 
 
 export function dumpLinks(writer: MessageWriter, sequence: number): void {
   writer.message(c.RTM_GETLINK, c.NLM_F_REQUEST | c.NLM_F_DUMP, sequence, () => {
-    header(writer, c.AF_UNSPEC, 0, 0, 0)
+    linkHeader(writer, c.AF_UNSPEC, 0)
     writer.attributeU32(c.IFLA_EXT_MASK, c.RTEXT_FILTER_SKIP_STATS)
   })
 }
@@ -78,7 +91,7 @@ const portFlags = [
 /** RTM_SETLINK of family AF_BRIDGE with IFLA_PROTINFO, as `bridge link set` sends it. */
 export function setBridgePort(writer: MessageWriter, sequence: number, index: number, flags: Omit<SetBridgePort, 'op' | 'ns' | 'name'>): void {
   writer.message(c.RTM_SETLINK, c.NLM_F_REQUEST | c.NLM_F_ACK, sequence, () => {
-    header(writer, c.AF_BRIDGE, index, 0, 0)
+    linkHeader(writer, c.AF_BRIDGE, index)
     writer.nest(
       c.IFLA_PROTINFO,
       () => {
@@ -92,17 +105,19 @@ export function setBridgePort(writer: MessageWriter, sequence: number, index: nu
   })
 }
 
-function header(writer: MessageWriter, family: number, index: number, flags: number, change: number): void {
+/** struct ifinfomsg. `change` says which of the flags are meant. */
+export function linkHeader(writer: MessageWriter, family: number, index: number, flags = 0, change = 0): void {
   writer.u8(family).u8(0).u16(0).u32(index).u32(flags).u32(change)
 }
 
 function linkBody(writer: MessageWriter, link: LinkSettings): void {
-  header(writer, c.AF_UNSPEC, link.index ?? 0, link.up === true ? c.IFF_UP : 0, link.up === undefined ? 0 : c.IFF_UP)
+  linkHeader(writer, c.AF_UNSPEC, link.index ?? 0, link.up === true ? c.IFF_UP : 0, link.up === undefined ? 0 : c.IFF_UP)
   if (link.name !== undefined) writer.attributeText(c.IFLA_IFNAME, interfaceName(link.name))
   if (link.mac !== undefined) writer.attribute(c.IFLA_ADDRESS, parseMac(link.mac))
   if (link.mtu !== undefined) writer.attributeU32(c.IFLA_MTU, link.mtu)
+  if (link.lowerIndex !== undefined) writer.attributeU32(c.IFLA_LINK, link.lowerIndex)
   if (link.masterIndex !== undefined) writer.attributeU32(c.IFLA_MASTER, link.masterIndex)
-  // An alias is not NUL-terminated: the kernel keeps the bytes as they are.
+  // An alias is not NUL-terminated: the kernel keeps the bytes as they are. An empty one removes it.
   if (link.alias !== undefined) writer.attribute(c.IFLA_IFALIAS, new TextEncoder().encode(link.alias))
   if (link.group !== undefined) writer.attributeU32(c.IFLA_GROUP, link.group)
   if (link.namespaceFd !== undefined) writer.attributeU32(c.IFLA_NET_NS_FD, link.namespaceFd)
@@ -111,6 +126,7 @@ function linkBody(writer: MessageWriter, link: LinkSettings): void {
 function kindData(writer: MessageWriter, kind: LinkKind): void {
   if (kind.kind === 'veth') writer.nest(c.VETH_INFO_PEER, () => linkBody(writer, kind.peer))
   else if (kind.kind === 'bridge') writer.attributeU32(c.IFLA_BR_STP_STATE, 0).attributeU8(c.IFLA_BR_MCAST_SNOOPING, 0)
+  else if (kind.kind === 'vlan') vlanData(writer, kind.vlan, kind.protocol)
   else {
     const local = parseAddress(kind.local, 'local')
     writer.attributeU32(c.IFLA_VXLAN_ID, kind.vni)
@@ -118,6 +134,11 @@ function kindData(writer: MessageWriter, kind: LinkKind): void {
     writer.attributeU16be(c.IFLA_VXLAN_PORT, kind.port)
     writer.attributeU8(c.IFLA_VXLAN_TTL, 64).attributeU8(c.IFLA_VXLAN_LEARNING, 0)
   }
+}
+
+function vlanData(writer: MessageWriter, vlan: number, protocol: VlanProtocol = '802.1q'): void {
+  if (!Number.isInteger(vlan) || vlan < 1 || vlan > 4094) throw new InvalidValue('vlan', `VLAN ${vlan}: 1 to 4094 are possible`)
+  writer.attributeU16(c.IFLA_VLAN_ID, vlan).attributeU16be(c.IFLA_VLAN_PROTOCOL, vlanProtocol(protocol))
 }
 
 /** Linux dev_valid_name: 1 to 15 bytes, not "." or "..", without "/", ":" and white space. */

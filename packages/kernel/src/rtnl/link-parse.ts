@@ -21,6 +21,7 @@ export function readLink(reader: MessageReader, message: Message): LinkInfo {
     peerIndex: 0,
     peerElsewhere: false,
     group: 0,
+    parentDevice: '',
   }
   reader.eachAttribute(message.from + 16, message.to, (type, from, to) => {
     if (type === c.IFLA_IFNAME) link.name = reader.text(from, to)
@@ -31,9 +32,22 @@ export function readLink(reader: MessageReader, message: Message): LinkInfo {
     else if (type === c.IFLA_LINK) link.peerIndex = reader.u32(from)
     else if (type === c.IFLA_LINK_NETNSID) link.peerElsewhere = true
     else if (type === c.IFLA_GROUP) link.group = reader.u32(from)
+    else if (type === c.IFLA_PARENT_DEV_NAME) link.parentDevice = reader.text(from, to)
     else if (type === c.IFLA_LINKINFO) readLinkInfo(reader, from, to, link)
   })
   return link
+}
+
+/** The further names of a link. */
+export function readAltNames(reader: MessageReader, message: Message): string[] {
+  const names: string[] = []
+  reader.eachAttribute(message.from + 16, message.to, (type, from, to) => {
+    if (type !== c.IFLA_PROP_LIST) return
+    reader.eachAttribute(from, to, (property, start, end) => {
+      if (property === c.IFLA_ALT_IFNAME) names.push(reader.text(start, end))
+    })
+  })
+  return names
 }
 
 /** What a watcher needs of a notification; undefined for those of the bridge family, which speak of ports, not links. */

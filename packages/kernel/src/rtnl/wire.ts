@@ -64,6 +64,12 @@ export class MessageWriter {
     return this
   }
 
+  u16be(value: number): this {
+    const at = this.#room(2)
+    this.#view.setUint16(at, value, false)
+    return this
+  }
+
   u32(value: number): this {
     const at = this.#room(4)
     this.#view.setUint32(at, value, littleEndian)
@@ -88,10 +94,13 @@ export class MessageWriter {
     return this.#pad()
   }
 
+  attributeU16(type: number, value: number): this {
+    this.u16(6).u16(type).u16(value)
+    return this.#pad()
+  }
+
   attributeU16be(type: number, value: number): this {
-    this.u16(6).u16(type)
-    const at = this.#room(2)
-    this.#view.setUint16(at, value, false)
+    this.u16(6).u16(type).u16be(value)
     return this.#pad()
   }
 
@@ -105,6 +114,7 @@ export class MessageWriter {
     return this.attribute(type, bytes)
   }
 
+  /** Attributes, or the fields of a structure of whole words. */
   nest(type: number, body: () => void, nestedFlag = false): this {
     const start = this.#length
     this.u16(0).u16(nestedFlag ? type | NLA_F_NESTED : type)

@@ -3,8 +3,15 @@ import { constants } from 'node:os'
 import { InvalidValue, MalformedMessage } from '../rtnl/wire.ts'
 
 export type Failure =
-  /** The kernel said no. `end` names the veth end whose name was taken. */
-  | { readonly kind: 'refused'; readonly index: number; readonly errno: string; readonly text: string; readonly end?: 'link' | 'peer' }
+  /** The kernel said no. `end` names the veth end whose name was taken, `setting` the one of a VF that was not taken. */
+  | {
+      readonly kind: 'refused'
+      readonly index: number
+      readonly errno: string
+      readonly text: string
+      readonly end?: 'link' | 'peer'
+      readonly setting?: string
+    }
   | { readonly kind: 'netns-gone'; readonly index: number; readonly path: string; readonly reason: string }
   | { readonly kind: 'invalid'; readonly index: number; readonly field: string; readonly text: string }
   /** May work when tried again. */
@@ -37,13 +44,13 @@ export class Refused extends Error {
   override readonly name = 'Refused'
   readonly errno: string
   readonly text: string
-  readonly end: 'link' | 'peer' | undefined
+  readonly part: { readonly end?: 'link' | 'peer'; readonly setting?: string }
 
-  constructor(errno: string, text: string, end?: 'link' | 'peer') {
+  constructor(errno: string, text: string, part: Refused['part'] = {}) {
     super(text === '' ? errno : `${errno}: ${text}`)
     this.errno = errno
     this.text = text
-    this.end = end
+    this.part = part
   }
 }
 
@@ -67,7 +74,7 @@ export class Expired extends Error {}
 
 /** `index` is the step at fault where there are steps. */
 export function toFailure(error: unknown, index = 0): Failure {
-  if (error instanceof Refused) return { kind: 'refused', index, errno: error.errno, text: error.text, ...(error.end === undefined ? {} : { end: error.end }) }
+  if (error instanceof Refused) return { kind: 'refused', index, errno: error.errno, text: error.text, ...error.part }
   if (error instanceof SystemCallFailure) return { kind: 'refused', index, errno: error.errno, text: error.message }
   if (error instanceof NamespaceGone) return { kind: 'netns-gone', index, path: error.path, reason: error.message }
   if (error instanceof InvalidValue) return { kind: 'invalid', index, field: error.field, text: error.message }

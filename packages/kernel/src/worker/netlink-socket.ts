@@ -148,11 +148,18 @@ export class NetlinkSocket {
 
   /** Reads what is there without waiting. Throws SystemCallFailure ENOBUFS when some was lost. `visit` must not use a socket. */
   readAvailable(visit: (reader: MessageReader, message: Message) => void): void {
+    this.receiveAvailable((bytes) => {
+      const reader = new MessageReader(bytes)
+      reader.eachMessage((message) => visit(reader, message))
+    })
+  }
+
+  /** As `readAvailable`, for what is not framed as netlink messages: uevents. */
+  receiveAvailable(visit: (datagram: Uint8Array) => void): void {
     for (;;) {
       const length = libc.receive(this.fd, received, false)
       if (length === undefined) return
-      const reader = new MessageReader(received.subarray(0, Math.min(length, received.length)))
-      reader.eachMessage((message) => visit(reader, message))
+      visit(received.subarray(0, Math.min(length, received.length)))
     }
   }
 
@@ -178,7 +185,7 @@ export class NetlinkSocket {
   #receive(): MessageReader {
     const length = libc.receive(this.fd, received, true)
     if (length === undefined) throw new Unavailable(`the kernel did not answer within ${answerTimeoutS} s`)
-    if (length > received.length) throw new Unavailable(`an answer of ${length} bytes is longer than ${received.length}`)
+    if (length > received.length) throw new Refused('EMSGSIZE', `an answer of ${length} bytes is longer than ${received.length}`)
     return new MessageReader(received.subarray(0, length))
   }
 }

@@ -16,6 +16,7 @@ import { ProgramFailure, runProgram } from './program.ts'
 import { Removals } from './removals.ts'
 import { Rulesets } from './rulesets.ts'
 import { nowMs } from './time.ts'
+import { readAllVfs } from './vfs.ts'
 import { Watches } from './watches.ts'
 
 /** So that a request to stop is seen even when its wake-up was lost. */
@@ -75,12 +76,16 @@ function handle(request: Request, answer: Answer, expiresAtMs: number): unknown 
       return runProgram(namespaces, request.steps)
     case 'link':
       return readOneLink(namespaces, request.ns, request.name)
+    case 'vfs':
+      return readAllVfs(namespaces, request.ns, request.name)
     case 'createNamespace':
       return createNamespace(namespaces, request.path)
     case 'deleteNamespace':
       return deleteNamespace(namespaces, watches, request.path)
     case 'watch':
       return watches.add(request.watch, request.ns)
+    case 'watchDevices':
+      return watches.addDevices(request.watch)
     case 'unwatch':
       return watches.remove(request.watch)
     case 'nftElements':

@@ -97,6 +97,6 @@ function sameNamespace(a: Operation, b: Operation): boolean {
 function tolerates(step: Step, error: unknown): error is Refused | SystemCallFailure {
   if (!(error instanceof Refused || error instanceof SystemCallFailure)) return false
   // A name taken inside the sandbox is never "it is there already": the sandbox holds something else.
-  if (error instanceof Refused && error.end === 'peer') return false
+  if (error instanceof Refused && error.part.end === 'peer') return false
   return step.tolerate?.includes(error.errno) ?? false
 }

@@ -4,11 +4,13 @@ import { announcementFrames } from '../announce/frames.ts'
 import { addRoute, deleteAddress, deleteRoute, replaceAddress, replaceRoute } from '../rtnl/address.ts'
 import { deleteLink, type LinkKind, type LinkSettings, newLink, setBridgePort, setLink } from '../rtnl/link-build.ts'
 import { InvalidValue, type MessageWriter } from '../rtnl/wire.ts'
-import type { AddBridge, AddVeth, AddVxlan, Namespace, Operation, SetLink } from '../types.ts'
+import type { AddBridge, AddVeth, AddVlan, AddVxlan, Namespace, Operation, SetLink } from '../types.ts'
 import { sendFrames } from './announce.ts'
 import { type EntryStep, runEntries } from './entries.ts'
 import { Refused } from './failures.ts'
+import { moveLink } from './moves.ts'
 import type { Netns, Open } from './namespaces.ts'
+import { changeVf } from './vfs.ts'
 
 interface OnLink {
   readonly ns: Namespace
@@ -22,6 +24,9 @@ const runners: Runners = {
   'bridge.add': addBridge,
   'vxlan.add': addVxlan,
   'link.set': changeLink,
+  'link.move': moveLink,
+  'vlan.add': addVlan,
+  'vf.set': (open, step) => changeVf(open(step.ns).route, indexOf(open, step), step),
   'bridge.port': (open, step) => onLink(open, step, (...at) => setBridgePort(...at, step)),
   'address.replace': (open, step) => onLink(open, step, (...at) => replaceAddress(...at, step.address)),
   'address.delete': (open, step) => onLink(open, step, (...at) => deleteAddress(...at, step.address)),
@@ -73,7 +78,7 @@ function addVeth(open: Open, step: AddVeth): void {
     ns.route.request((writer, sequence) => newLink(writer, sequence, settings, kind))
   } catch (error) {
     if (!(error instanceof Refused) || error.errno !== 'EEXIST') throw error
-    throw new Refused(error.errno, error.text, ns.route.indexOf(step.name) === 0 ? 'peer' : 'link')
+    throw new Refused(error.errno, error.text, { end: ns.route.indexOf(step.name) === 0 ? 'peer' : 'link' })
   }
   finish(ns, step.name, () => {
     setAlias(ns, step.name, step.alias)
@@ -107,6 +112,11 @@ function addVxlan(open: Open, step: AddVxlan): void {
     newLink(writer, sequence, settings, { kind: 'vxlan', vni: step.vni, local: step.local, port: step.port }),
   )
   finish(ns, step.name, () => setAlias(ns, step.name, step.alias))
+}
+
+function addVlan(open: Open, step: AddVlan): void {
+  const settings: LinkSettings = { name: step.name, lowerIndex: indexOf(open, { ns: step.ns, name: step.link }), up: step.up || undefined }
+  open(step.ns).route.request((writer, sequence) => newLink(writer, sequence, settings, { kind: 'vlan', vlan: step.vlan, protocol: step.protocol }))
 }
 
 function changeLink(open: Open, step: SetLink): void {

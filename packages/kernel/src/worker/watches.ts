@@ -1,12 +1,20 @@
-/** Link notifications of watched namespaces: what a burst says of one link is told once, its last word. */
+/** Notifications: of links in watched namespaces (what a burst says of one link is told once, its last word), and of devices. */
 
 import type { Notice } from '../protocol.ts'
-import { NETLINK_ROUTE, RTMGRP_LINK } from '../rtnl/constants.ts'
+import { NETLINK_KOBJECT_UEVENT, NETLINK_ROUTE, RTMGRP_LINK } from '../rtnl/constants.ts'
 import { readLinkNotice } from '../rtnl/link-parse.ts'
-import type { LinkEvent, Namespace } from '../types.ts'
+import type { DeviceEvent, LinkEvent, Namespace } from '../types.ts'
+import { readUevent } from '../uevents/read.ts'
 import type { Namespaces, Netns } from './namespaces.ts'
 import type { NetlinkSocket } from './netlink-socket.ts'
 import type { Poller } from './poller.ts'
+
+/** The kernel's own multicast group; udev repeats what it has handled on the second. */
+const kernelUevents = 1
+/** What can be a network interface or a device below one. A container that starts makes many other devices' events. */
+const watchedSubsystems: ReadonlySet<string> = new Set(['pci', 'net', 'infiniband'])
+
+type Told = { readonly events: readonly Omit<LinkEvent, 'ns'>[] } | { readonly devices: readonly DeviceEvent[] }
 
 export class Watches {
   readonly #namespaces: Namespaces
@@ -21,16 +29,24 @@ export class Watches {
   }
 
   add(watch: number, ns: Namespace): void {
+    this.#add(watch, ns, NETLINK_ROUTE, RTMGRP_LINK, readLinks)
+  }
+
+  addDevices(watch: number): void {
+    this.#add(watch, 'own', NETLINK_KOBJECT_UEVENT, kernelUevents, readDevices)
+  }
+
+  #add(watch: number, ns: Namespace, protocol: number, groups: number, read: (socket: NetlinkSocket) => Told | undefined): void {
     const netns = this.#namespaces.open(ns)
     let socket: NetlinkSocket
     try {
-      socket = netns.open(NETLINK_ROUTE, RTMGRP_LINK)
+      socket = netns.open(protocol, groups)
     } catch (error) {
       netns.close()
       throw error
     }
     this.#open.set(watch, { netns, socket })
-    this.#poller.add(socket.fd, () => this.#read(watch, socket))
+    this.#poller.add(socket.fd, () => this.#tell(watch, () => read(socket)))
   }
 
   remove(watch: number): void {
@@ -47,17 +63,32 @@ export class Watches {
     for (const [watch, { netns }] of this.#open) if (netns.inode === inode) this.remove(watch)
   }
 
-  #read(watch: number, socket: NetlinkSocket): void {
-    const last = new Map<number, Omit<LinkEvent, 'ns'>>()
+  #tell(watch: number, read: () => Told | undefined): void {
+    let told: Told | undefined
     try {
-      socket.readAvailable((reader, message) => {
-        const notice = readLinkNotice(reader, message)
-        if (notice !== undefined) last.set(notice.index, notice)
-      })
+      told = read()
     } catch {
       this.#post({ watch, overrun: true })
       return
     }
-    if (last.size > 0) this.#post({ watch, events: [...last.values()] })
+    if (told !== undefined) this.#post({ watch, ...told })
   }
+}
+
+function readLinks(socket: NetlinkSocket): Told | undefined {
+  const last = new Map<number, Omit<LinkEvent, 'ns'>>()
+  socket.readAvailable((reader, message) => {
+    const notice = readLinkNotice(reader, message)
+    if (notice !== undefined) last.set(notice.index, notice)
+  })
+  return last.size > 0 ? { events: [...last.values()] } : undefined
+}
+
+function readDevices(socket: NetlinkSocket): Told | undefined {
+  const devices: DeviceEvent[] = []
+  socket.receiveAvailable((datagram) => {
+    const event = readUevent(datagram)
+    if (event !== undefined && watchedSubsystems.has(event.subsystem)) devices.push(event)
+  })
+  return devices.length > 0 ? { devices } : undefined
 }
