@@ -182,7 +182,10 @@ export interface PutEndpointRequest {
   endpoint:
     | Endpoint
     | undefined;
-  /** Highest revision of the claims the endpoint's addresses come from (Claim.revision). */
+  /**
+   * Highest revision of the claims the endpoint's addresses come from (Claim.revision); with a VF, that or the revision of
+   * its claim (VfClaim.revision), whichever is lower: each of the two brains fences its own.
+   */
   claimRevision: bigint;
 }
 

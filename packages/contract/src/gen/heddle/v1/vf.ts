@@ -170,6 +170,8 @@ export interface VfClaim {
   createdAt: string;
   /** etcd revision of the record; not stored, filled when read. */
   revision: bigint;
+  /** Of the VF when it was claimed: a VF made anew since then is another one. Empty while only reserved. */
+  generation: string;
 }
 
 /** Which VFs are meant. Every list narrows when it is not empty; entries of one list are alternatives. */
@@ -255,6 +257,8 @@ export interface VfAllocatorReleaseRequest {
   owner: string;
   host: string;
   pci: string;
+  /** Only the claim that was read at this revision (VfClaim.revision), so that a late request frees no newer one; 0: whichever. */
+  revision: bigint;
 }
 
 export interface VfAllocatorReleaseResponse {
@@ -1697,6 +1701,7 @@ function createBaseVfClaim(): VfClaim {
     releasing: false,
     createdAt: "",
     revision: 0n,
+    generation: "",
   };
 }
 
@@ -1731,6 +1736,9 @@ export const VfClaim: MessageFns<VfClaim> = {
         throw new globalThis.Error("value provided for field message.revision of type int64 too large");
       }
       writer.uint32(72).int64(message.revision);
+    }
+    if (message.generation !== "") {
+      writer.uint32(82).string(message.generation);
     }
     return writer;
   },
@@ -1820,6 +1828,14 @@ export const VfClaim: MessageFns<VfClaim> = {
             message.revision = reader.int64() as bigint;
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.generation = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1855,6 +1871,7 @@ export const VfClaim: MessageFns<VfClaim> = {
         ? globalThis.String(object.created_at)
         : "",
       revision: isSet(object.revision) ? BigInt(object.revision) : 0n,
+      generation: isSet(object.generation) ? globalThis.String(object.generation) : "",
     };
   },
 
@@ -1887,6 +1904,9 @@ export const VfClaim: MessageFns<VfClaim> = {
     if (message.revision !== 0n) {
       obj.revision = message.revision.toString();
     }
+    if (message.generation !== "") {
+      obj.generation = message.generation;
+    }
     return obj;
   },
 
@@ -1904,6 +1924,7 @@ export const VfClaim: MessageFns<VfClaim> = {
     message.releasing = object.releasing ?? false;
     message.createdAt = object.createdAt ?? "";
     message.revision = (object.revision !== undefined && object.revision !== null) ? BigInt(object.revision) : 0n;
+    message.generation = object.generation ?? "";
     return message;
   },
 };
@@ -2879,7 +2900,7 @@ export const VfAllocatorClaimResponse: MessageFns<VfAllocatorClaimResponse> = {
 };
 
 function createBaseVfAllocatorReleaseRequest(): VfAllocatorReleaseRequest {
-  return { owner: "", host: "", pci: "" };
+  return { owner: "", host: "", pci: "", revision: 0n };
 }
 
 export const VfAllocatorReleaseRequest: MessageFns<VfAllocatorReleaseRequest> = {
@@ -2892,6 +2913,12 @@ export const VfAllocatorReleaseRequest: MessageFns<VfAllocatorReleaseRequest> = 
     }
     if (message.pci !== "") {
       writer.uint32(26).string(message.pci);
+    }
+    if (message.revision !== 0n) {
+      if (BigInt.asIntN(64, message.revision) !== message.revision) {
+        throw new globalThis.Error("value provided for field message.revision of type int64 too large");
+      }
+      writer.uint32(32).int64(message.revision);
     }
     return writer;
   },
@@ -2933,6 +2960,14 @@ export const VfAllocatorReleaseRequest: MessageFns<VfAllocatorReleaseRequest> = 
             message.pci = reader.string();
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.revision = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2950,6 +2985,7 @@ export const VfAllocatorReleaseRequest: MessageFns<VfAllocatorReleaseRequest> = 
       owner: isSet(object.owner) ? globalThis.String(object.owner) : "",
       host: isSet(object.host) ? globalThis.String(object.host) : "",
       pci: isSet(object.pci) ? globalThis.String(object.pci) : "",
+      revision: isSet(object.revision) ? BigInt(object.revision) : 0n,
     };
   },
 
@@ -2964,6 +3000,9 @@ export const VfAllocatorReleaseRequest: MessageFns<VfAllocatorReleaseRequest> = 
     if (message.pci !== "") {
       obj.pci = message.pci;
     }
+    if (message.revision !== 0n) {
+      obj.revision = message.revision.toString();
+    }
     return obj;
   },
 
@@ -2975,6 +3014,7 @@ export const VfAllocatorReleaseRequest: MessageFns<VfAllocatorReleaseRequest> = 
     message.owner = object.owner ?? "";
     message.host = object.host ?? "";
     message.pci = object.pci ?? "";
+    message.revision = (object.revision !== undefined && object.revision !== null) ? BigInt(object.revision) : 0n;
     return message;
   },
 };
