@@ -2,6 +2,7 @@
 export * from './cni.ts'
 export * from './docker.ts'
 export * from './hosts.ts'
+export * from './kubelet/index.ts'
 export * from './lab/index.ts'
 export * from './proxy.ts'
 export * from './servers/index.ts'

@@ -12,10 +12,11 @@ const tls = z.strictObject({
 
 export const gatewayConfig = z.strictObject({
   runDir: path.default('/run/heddle').describe('Directory of the sockets heddle.sock and cni.sock'),
-  dockerPluginDir: path.default('/run/docker/plugins').describe('Where dockerd looks for heddle.sock'),
+  dockerPluginDir: path.default('/run/docker/plugins').describe('Where dockerd looks for heddle.sock and sriov.sock'),
   docker: z
     .strictObject({
       enabled: z.boolean().default(true),
+      sriov: z.boolean().default(true).describe('Answers as the driver `sriov` too, with the options of the plugins that had this name before'),
       timeoutMs: timeoutMs(8000).describe('A plugin call is answered by then; dockerd itself would wait for ever'),
     })
     .prefault({}),
@@ -29,8 +30,23 @@ export const gatewayConfig = z.strictObject({
         .describe('host:port of the API for other machines; mutual TLS always'),
     })
     .prefault({}),
+  kubelet: z
+    .strictObject({
+      enabled: z.boolean().default(true).describe('Offers pools of VFs that have a resource name to the kubelet, where there is one'),
+      pluginDir: path.default('/var/lib/kubelet/device-plugins').describe("The kubelet's directory of device plugins; nothing is done while it does not exist"),
+      podResourcesSocket: path
+        .default('/var/lib/kubelet/pod-resources/kubelet.sock')
+        .describe('Tells which pods have which devices; without it no reservation ever ends'),
+      deviceInfoDir: path.default('/var/run/k8s.cni.cncf.io/devinfo/dp').describe('Where meta-plugins look for the files of devices given out'),
+      timeoutMs: timeoutMs(10_000),
+      refreshMs: z.int().min(50).max(60_000).default(1000).describe('How often pools, VFs and the sockets are looked at'),
+      takeBackMs: z.int().min(50).max(600_000).default(10_000).describe('How often the kubelet is asked which pods have which devices'),
+      releaseAfterMs: z.int().min(0).max(3_600_000).default(30_000).describe('How long no pod may have had a device before its reservation ends'),
+    })
+    .prefault({}),
   releaseTimeoutMs: timeoutMs(1000).describe('How long a detach waits for brains that do not answer before it leaves the rest to their sweeps'),
   keepTraces: z.int().min(1).max(100_000).default(500).describe('Traces kept for `heddle trace`'),
 })
 
 export type GatewayConfig = z.output<typeof gatewayConfig>
+export type KubeletConfig = GatewayConfig['kubelet']

@@ -8,10 +8,12 @@ import { ApiServer } from './api/server.ts'
 import { clusterOf } from './cluster.ts'
 import { CniServer } from './cni/server.ts'
 import { type GatewayConfig, gatewayConfig } from './config.ts'
+import { driverNames } from './docker/options.ts'
 import { dockerRoutes } from './docker/routes.ts'
 import { DockerServer } from './docker/server.ts'
 import { NetworkDirectory } from './flows/directory.ts'
 import { EndpointQueue } from './flows/endpoint-queue.ts'
+import { KubeletDoor } from './kubelet/door.ts'
 import { TraceRing } from './traces/ring.ts'
 
 export interface GatewayParts {
@@ -47,9 +49,14 @@ export const gatewayService: ServiceMain<GatewayParts, GatewayConfig> = {
     const paths = {
       api: join(config.runDir, 'heddle.sock'),
       cni: join(config.runDir, 'cni.sock'),
-      docker: join(config.dockerPluginDir, 'heddle.sock'),
     }
-    const sockets = Object.entries(paths).flatMap(([what, path]) => (what === 'api' || config[what as 'cni' | 'docker'].enabled ? [{ what, path }] : []))
+    const drivers = driverNames.filter((name) => config.docker.enabled && (name === 'heddle' || config.docker.sriov))
+    const dockerPath = (name: string) => join(config.dockerPluginDir, `${name}.sock`)
+    const sockets = [
+      { what: 'api', path: paths.api },
+      ...(config.cni.enabled ? [{ what: 'cni', path: paths.cni }] : []),
+      ...drivers.map((name) => ({ what: name === 'heddle' ? 'docker' : `docker ${name}`, path: dockerPath(name) })),
+    ]
     const handlers = apiHandlers({ ...parts, busStatus: () => bus.status, sockets }, traces)
     const api = new ApiServer(parts, handlers, { path: paths.api, timeoutMs: config.api.timeoutMs, tcp: config.api.tcp })
     runtime.hook({ name: 'api', start: () => api.start(), stop: (signal) => api.stop(signal) })
@@ -59,9 +66,14 @@ export const gatewayService: ServiceMain<GatewayParts, GatewayConfig> = {
       const cni = new CniServer(parts, { path: paths.cni, timeoutMs: config.cni.timeoutMs })
       runtime.hook({ name: 'cni', start: () => cni.start(), stop: (signal) => cni.stop(signal) })
     }
-    if (config.docker.enabled) {
-      const docker = new DockerServer(parts, { path: paths.docker, timeoutMs: config.docker.timeoutMs, routes: dockerRoutes(parts) })
-      runtime.hook({ name: 'docker', start: () => docker.start(), stop: (signal) => docker.stop(signal) })
+    const routes = dockerRoutes(parts)
+    for (const name of drivers) {
+      const docker = new DockerServer(parts, { path: dockerPath(name), timeoutMs: config.docker.timeoutMs, routes: routes[name] })
+      runtime.hook({ name: name === 'heddle' ? 'docker' : `docker ${name}`, start: () => docker.start(), stop: (signal) => docker.stop(signal) })
+    }
+    if (config.kubelet.enabled) {
+      const kubelet = new KubeletDoor(parts, config.kubelet)
+      runtime.hook({ name: 'kubelet', start: async () => kubelet.start(), stop: () => kubelet.stop() })
     }
   },
 }

@@ -52,7 +52,7 @@ export function addApi(server: Server, parts: FlowParts, handlers: ApiHandlers, 
 }
 
 /** The client's own deadline if it is shorter. */
-function budgetMs(unary: AnyCall, timeoutMs: number): number {
+export function budgetMs(unary: Pick<AnyCall, 'getDeadline'>, timeoutMs: number): number {
   const deadline = unary.getDeadline()
   const leftMs = (deadline instanceof Date ? deadline.getTime() : deadline) - Date.now()
   return Math.max(1, Math.min(timeoutMs, Number.isFinite(leftMs) ? leftMs : timeoutMs))
@@ -63,7 +63,8 @@ function traceOf(unary: AnyCall) {
   return { traceparent: read('traceparent'), tracestate: read('tracestate') }
 }
 
-function asServiceError(error: unknown): Partial<ServiceError> {
+/** As its gRPC status; the whole of the failure in the trailer. */
+export function asServiceError(error: unknown): Partial<ServiceError> {
   const failure = HeddleError.from(error)
   const metadata = new Metadata()
   metadata.set(failureTrailer, Buffer.from(Failure.encode(toFailure(failure)).finish()))

@@ -1,0 +1,3 @@
+/** The kubelet's side of its plugin protocols. */
+export * from './kubelet.ts'
+export * from './plugin.ts'
