@@ -1,14 +1,25 @@
 /** Brains and hands in memory, served on a MemoryBus; every call is noted, and any can be made to fail or to hang. */
 import { type Handlers, MemoryBus } from '@heddle/bus'
-import { busServices, type Endpoint, Network, type NetworksDefinition, type OverlayDefinition, type PortMapping, type WiringDefinition } from '@heddle/contract'
+import {
+  busServices,
+  type Endpoint,
+  Network,
+  type NetworksDefinition,
+  type OverlayDefinition,
+  type PortMapping,
+  type VfAttachment,
+  type WiringDefinition,
+} from '@heddle/contract'
 import { type Call, HeddleError } from '@heddle/core'
 import { FakeIpam } from './fake-ipam.ts'
+import { FakeVfs } from './fake-vfs.ts'
 
 export const testHost = 'h1'
 
 export class FakeCluster {
   readonly bus = new MemoryBus()
   readonly ipam = new FakeIpam()
+  readonly vfs = new FakeVfs(testHost)
   readonly networks = new Map<string, Network>()
   /** Alias to network id. */
   readonly aliases = new Map<string, string>()
@@ -32,6 +43,7 @@ export class FakeCluster {
     await this.bus.serve(busServices.ipam, this.#faulty('ipam', this.ipam.handlers))
     await this.bus.serve(busServices.networks, this.#faulty('networks', this.#networks))
     await this.bus.serve(busServices.overlay, this.#faulty('overlay', this.#overlay))
+    await this.bus.serve(busServices.vfAllocator, this.#faulty('vfAllocator', this.vfs.handlers))
     await this.bus.serve(busServices.wiring, this.#faulty('wiring', this.#wiring), { host: testHost })
     return this
   }
@@ -129,9 +141,13 @@ export class FakeCluster {
   }
 
   readonly #wiring: Handlers<typeof WiringDefinition> = {
-    prepare: async ({ endpoint }) => ({ existed: this.#plug(endpoint) }),
+    prepare: async ({ endpoint }) => {
+      if (endpoint?.vf !== undefined) this.vfs.use(endpoint.vf)
+      return { existed: this.#plug(endpoint) }
+    },
     attach: async ({ endpoint }) => {
       this.#plug(endpoint)
+      if (endpoint?.vf !== undefined) return this.#attachVf(endpoint, endpoint.vf)
       return {
         interfaceName: endpoint?.sandbox ? endpoint.interfaceName : 'hp0123456789a',
         mac: endpoint?.mac ?? '',
@@ -142,7 +158,10 @@ export class FakeCluster {
         bridgeMac: '02:00:00:00:00:02',
       }
     },
-    detach: async ({ endpointId }) => ({ existed: this.interfaces.delete(endpointId) }),
+    detach: async ({ endpointId }) => {
+      this.vfs.putBack(endpointId)
+      return { existed: this.interfaces.delete(endpointId) }
+    },
     check: async ({ endpoint }) => ({ differences: this.interfaces.has(endpoint?.id ?? '') ? [] : ['the interface is missing'] }),
     publishPorts: async ({ endpointId, ports }) => {
       const given = ports.map((port) => ({ ...port, hostPort: port.hostPort || 32_768 }))
@@ -152,6 +171,15 @@ export class FakeCluster {
     listAttachments: async () => ({ attachments: [...this.interfaces.keys()].map((endpointId) => ({ endpointId })) }),
     removeNetwork: async () => ({}),
     inspect: async () => ({ findings: [{ level: 'ok', subject: 'kernel vxlan', message: 'there' }], inventory: { links: this.interfaces.size } }),
+    setVfs: async ({ pf, count }) => ({ pf: this.vfs.addPf(pf, count), vfs: [...this.vfs.vfs.values()] }),
+    readVf: async ({ pci }) => ({ vf: this.vfs.vfs.get(pci), found: true, interfaceName: this.vfs.vfs.get(pci)?.name ?? '' }),
+    repairVfs: async () => ({}),
+    bindVf: async ({ pci }) => ({ vf: this.vfs.vfs.get(pci) }),
+  }
+
+  #attachVf(endpoint: Endpoint, attachment: VfAttachment) {
+    const vf = this.vfs.use(attachment)
+    return { interfaceName: endpoint.sandbox ? endpoint.interfaceName : vf.name, mac: endpoint.mac, mtu: 1500, pci: vf.pci }
   }
 
   #plug(endpoint: Endpoint | undefined): boolean {
