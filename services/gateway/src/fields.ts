@@ -8,6 +8,7 @@ import {
   formatPrefix,
   isInterfaceMac,
   parseAddressPrefix,
+  parseIndexes,
   parseIp,
   parseMac,
   parsePrefix,
@@ -35,6 +36,11 @@ export function macField(text: string, field: string): string {
   })
 }
 
+/** VF indexes, `0-3,7`. */
+export function indexesField(text: string, field: string): number[] {
+  return checked(field, () => parseIndexes(text))
+}
+
 /** What a check throws, as another code: a door names the place the value came from in its own protocol's terms. */
 export function recoded<T>(code: ErrorCode, place: string, check: () => T): T {
   try {
@@ -45,7 +51,7 @@ export function recoded<T>(code: ErrorCode, place: string, check: () => T): T {
   }
 }
 
-function checked(field: string, parse: () => string): string {
+function checked<T>(field: string, parse: () => T): T {
   try {
     return parse()
   } catch (error) {

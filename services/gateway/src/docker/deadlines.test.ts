@@ -8,7 +8,7 @@ import { dockerRoutes } from './routes.ts'
 
 const test = anyTest as TestFn<{ gateway: TestGateway; poolId: string; address: string }>
 const { parts, stop } = await startParts()
-const methods = [...dockerRoutes(parts)].map(([method]) => method)
+const methods = [...dockerRoutes(parts).heddle].map(([method]) => method)
 test.after.always(() => stop())
 
 test.before(async (t) => {

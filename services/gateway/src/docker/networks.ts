@@ -12,7 +12,8 @@ import type { FlowParts } from '../flows/parts.ts'
 import { undoing } from '../flows/undo.ts'
 import type { Body, IpamData } from './bodies.ts'
 import { addressSpace } from './ipam-driver.ts'
-import { type NetworkOptions, parseNetworkOptions } from './options.ts'
+import { type DriverName, type NetworkOptions, parseNetworkOptions } from './options.ts'
+import { checkVfSource, sriovMismatch } from './sriov-networks.ts'
 
 const deleteTimeoutMs = 3000
 
@@ -41,10 +42,10 @@ export class DockerNetworks {
   }
 
   /** Repeatable: a known id succeeds (a swarm node creates its networks again when it starts). */
-  async create(body: Body<'createNetwork'>, call: Call): Promise<object> {
+  async create(driver: DriverName, body: Body<'createNetwork'>, call: Call): Promise<object> {
     const { directory, cluster } = this.#parts
     const alias = this.#alias(body.NetworkID)
-    const options = parseNetworkOptions(body.Options)
+    const options = parseNetworkOptions(body.Options, driver)
     if ((await orUnknown(directory.byAlias(alias, call))) !== undefined) return {}
     const data = [...body.IPv4Data, ...body.IPv6Data].filter((one) => !noPools.has(one.Pool))
     await undoing(this.#parts, call, async (undo) => {
@@ -86,11 +87,11 @@ export class DockerNetworks {
   }
 
   /** GwAllocCheck: whether Docker need not reserve a gateway that nobody would use. */
-  async skipsGateway(body: Body<'options'>, call: Call): Promise<object> {
-    const options = parseNetworkOptions(body.Options)
+  async skipsGateway(driver: DriverName, body: Body<'options'>, call: Call): Promise<object> {
+    const options = parseNetworkOptions(body.Options, driver)
     const existing = options.network === '' ? undefined : (await orUnknown(this.#parts.cluster.networks.getNetwork({ name: options.network }, call)))?.network
     const kind = existing?.kind ?? (options.kind || 'overlay')
-    const skip = options.internal || (kind === 'overlay' && (existing?.options['gateway'] ?? options.gateway) !== 'network')
+    const skip = options.internal || (kind !== 'bridge' && gatewayModeOf(kind, existing?.options['gateway'] ?? options.gateway) !== 'network')
     return { SkipIPv4: skip, SkipIPv6: skip }
   }
 
@@ -99,20 +100,23 @@ export class DockerNetworks {
   }
 
   async #make(networkId: string, options: NetworkOptions, data: readonly IpamData[], call: Call) {
-    if (data.length === 0) {
+    const kind = options.kind || 'overlay'
+    if (data.length === 0 && kind !== 'sriov') {
       throw invalid('IPv4Data', 'a new Heddle network needs a subnet', 'use --ipam-driver heddle, or join an existing network with -o network=NAME')
     }
     const space = options.network || `docker-${this.#parts.cluster.host}`
-    const routed = options.kind === 'bridge' || options.gateway === 'network'
+    const gateway = gatewayModeOf(kind, options.gateway)
     const definition = checkDefinition({
       name: options.network || `docker-${networkId.slice(0, 12)}`,
-      kind: options.kind || 'overlay',
+      kind,
       mtu: options.mtu,
       vni: options.vni,
       internal: options.internal,
-      options: options.gateway === '' || options.kind === 'bridge' ? {} : { gateway: options.gateway },
-      subnets: data.map((one) => subnetOf(one, routed)),
+      options: recordedOptions(kind, options),
+      subnets: data.map((one) => subnetOf(one, kind === 'bridge' || gateway === 'network')),
+      sriov: options.sriov,
     })
+    if (kind === 'sriov') await checkVfSource(this.#parts, options.sriov, call)
     await this.#checkSpace(space, data, call)
     return createNetwork(this.#parts, { definition, createdBy: 'docker', space }, call)
   }
@@ -164,7 +168,10 @@ function checkJoin(network: Network, options: NetworkOptions, data: readonly Ipa
   if (options.kind !== '' && options.kind !== network.kind) throw mismatch('kind', network.kind)
   if (options.mtu !== 0 && options.mtu !== network.mtu) throw mismatch('mtu', network.mtu)
   if (options.vni !== 0 && options.vni !== network.vni) throw mismatch('vni', network.vni)
-  if (options.gateway !== '' && options.gateway !== (network.options['gateway'] ?? 'docker')) throw mismatch('gateway', network.options['gateway'] ?? 'docker')
+  const gateway = gatewayModeOf(network.kind, network.options['gateway'] ?? '')
+  if (options.gateway !== '' && options.gateway !== gateway) throw mismatch('gateway', gateway)
+  const differs = sriovMismatch(network, options)
+  if (differs !== undefined) throw mismatch(differs.option, differs.has)
   if (options.internal && !network.internal) throw invalid('internal', `network ${network.name} exists and is not internal`, 'leave --internal out to join it')
   for (const one of data) {
     const prefix = prefixField(one.Pool, 'Pool')
@@ -176,6 +183,19 @@ function checkJoin(network: Network, options: NetworkOptions, data: readonly Ipa
       )
     }
   }
+}
+
+/**
+ * Where containers get their default route from when nothing is said. A VF stands on the card's own wire, whose router has
+ * the gateway address, as with Docker's macvlan driver; docker_gwbridge is added there only when it is asked for.
+ */
+function gatewayModeOf(kind: string, asked: string): string {
+  return asked || (kind === 'sriov' ? 'network' : 'docker')
+}
+
+function recordedOptions(kind: string, { gateway, prefix }: NetworkOptions): Record<string, string> {
+  if (kind === 'sriov') return { gateway: gatewayModeOf(kind, gateway), ...(prefix === '' ? {} : { prefix }) }
+  return gateway === '' || kind === 'bridge' ? {} : { gateway }
 }
 
 /** Docker's gateway is the network's own only where the network is routed through it. */

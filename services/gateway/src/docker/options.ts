@@ -1,10 +1,11 @@
 /** What `docker network create -o` and `-p` say. Option values are always strings; an unknown one is refused, not ignored. */
-import type { PortMapping } from '@heddle/contract'
+import type { PortMapping, SriovNetwork } from '@heddle/contract'
 import { checkInterfaceName, checkNetworkName, type HeddleError, invalid } from '@heddle/core'
 import { z } from 'zod'
 import { ipField } from '../fields.ts'
 import { gatewayModes } from '../flows/definition.ts'
 import { portMap } from './bodies.ts'
+import { formerOptions, type GivenOption, modernise, parsePrefixOption, parseSriovOptions, refuseUnsupported, sriovOptions } from './sriov-options.ts'
 
 const generic = 'com.docker.network.generic'
 const internalLabel = 'com.docker.network.internal'
@@ -15,11 +16,23 @@ const engineOption = /^com\.docker\.network\./
 
 const networkOptions = {
   network: 'name of the Heddle network to join or create',
-  kind: 'overlay (default) or bridge',
+  kind: 'overlay (default), bridge or sriov',
   mtu: 'bytes',
   vni: '4096 to 16777215',
   gateway: Object.keys(gatewayModes).join(', '),
 } as const
+
+/**
+ * The names Docker knows the gateway by. Under the second one a network is of kind sriov and the options of the plugins
+ * that had this name before are taken; apart from that there is no difference.
+ */
+export const driverNames = ['heddle', 'sriov'] as const
+export type DriverName = (typeof driverNames)[number]
+
+const optionsOf: Readonly<Record<DriverName, Readonly<Record<string, string>>>> = {
+  heddle: { ...networkOptions, ...prefixed(sriovOptions) },
+  sriov: { ...networkOptions, kind: 'sriov', ...sriovOptions, ...formerOptions },
+}
 
 export interface NetworkOptions {
   /** Empty: a network of this Docker network's own. */
@@ -29,6 +42,10 @@ export interface NetworkOptions {
   readonly vni: number
   readonly gateway: string
   readonly internal: boolean
+  /** Absent: nothing is said about VFs. */
+  readonly sriov: SriovNetwork | undefined
+  /** Of interface names in containers; empty: eth. */
+  readonly prefix: string
 }
 
 export interface PortRange extends PortMapping {
@@ -36,27 +53,51 @@ export interface PortRange extends PortMapping {
   readonly hostPortEnd: number
 }
 
-/** Options of CreateNetwork and GwAllocCheck. Fails with invalid-argument, listing what there is. */
-export function parseNetworkOptions(options: Readonly<Record<string, unknown>>): NetworkOptions {
-  const given = z.record(z.string(), z.string()).nullish().safeParse(options[generic])
-  if (!given.success) throw invalid(generic, 'the driver options are not strings', 'give options as -o key=value')
-  const values: Record<string, string> = {}
-  for (const [key, value] of Object.entries(given.data ?? {})) {
-    if (key === mtuLabel) values['mtu'] ??= value
-    else if (Object.hasOwn(networkOptions, key)) values[key] = value
-    else if (!engineOption.test(key)) throw unknownOption('-o', key, networkOptions)
-  }
-  for (const [key, value] of Object.entries(values)) {
-    if (value === '') throw invalid(key, `driver option ${key} has no value`, `write -o ${key}=VALUE (${networkOptions[key as keyof typeof networkOptions]})`)
+/** Options of CreateNetwork and GwAllocCheck. Fails with invalid-argument, listing what there is, and with unsupported. */
+export function parseNetworkOptions(options: Readonly<Record<string, unknown>>, driver: DriverName): NetworkOptions {
+  const given = modernise(givenOptions(options, driver))
+  const value = (name: string) => given.get(name)?.value
+  const kind = value('kind') ?? (driver === 'sriov' ? 'sriov' : '')
+  if (driver === 'sriov' && kind !== 'sriov')
+    throw invalid('kind', `the driver sriov makes networks of kind sriov, not ${JSON.stringify(kind)}`, 'leave -o kind out, or use -d heddle')
+  const stray = [...given].find(([name]) => Object.hasOwn(sriovOptions, name))
+  if (kind !== 'sriov' && stray !== undefined) {
+    throw invalid(stray[1].spelling, `driver option ${stray[1].spelling} is of networks of kind sriov`, 'add -o kind=sriov, or leave it out')
   }
   return {
-    network: values['network'] === undefined ? '' : checkNetworkName(values['network'], 'network'),
-    kind: values['kind'] ?? '',
-    mtu: numberOption('mtu', values['mtu']),
-    vni: numberOption('vni', values['vni']),
-    gateway: values['gateway'] ?? '',
+    network: value('network') === undefined ? '' : checkNetworkName(value('network') ?? '', 'network'),
+    kind,
+    mtu: numberOption('mtu', value('mtu')),
+    vni: numberOption('vni', value('vni')),
+    gateway: value('gateway') ?? '',
     internal: options[internalLabel] === true,
+    sriov: parseSriovOptions(given),
+    prefix: parsePrefixOption(given),
   }
+}
+
+function givenOptions(options: Readonly<Record<string, unknown>>, driver: DriverName): ReadonlyMap<string, GivenOption> {
+  const generics = z.record(z.string(), z.string()).nullish().safeParse(options[generic])
+  if (!generics.success) throw invalid(generic, 'the driver options are not strings', 'give options as -o key=value')
+  const known = optionsOf[driver]
+  const given = new Map<string, GivenOption>()
+  for (const [key, value] of Object.entries(generics.data ?? {})) {
+    if (key === mtuLabel) {
+      if (!given.has('mtu')) given.set('mtu', { spelling: key, value })
+      continue
+    }
+    if (engineOption.test(key)) continue
+    refuseUnsupported(key)
+    if (!Object.hasOwn(known, key)) throw unknownOption('-o', key, known)
+    if (value === '') throw invalid(key, `driver option ${key} has no value`, `write -o ${key}=VALUE (${known[key]})`)
+    given.set(key, { spelling: key, value })
+  }
+  return given
+}
+
+/** In the list of all options, which kind they are of. */
+function prefixed(options: Readonly<Record<string, string>>): Record<string, string> {
+  return Object.fromEntries(Object.entries(options).map(([name, what]) => [name, `kind=sriov: ${what}`]))
 }
 
 /** `--ipam-opt`: the network whose pools are meant; empty for none. */

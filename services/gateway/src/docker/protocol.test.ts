@@ -12,7 +12,7 @@ test.before(async (t) => {
 test.after.always((t) => t.context.gateway.stop())
 
 const { parts, stop } = await startParts()
-const routes = [...dockerRoutes(parts)]
+const routes = [...dockerRoutes(parts).heddle]
 test.after.always(() => stop())
 
 test('the protocol has 22 methods', (t) => {

@@ -1,4 +1,7 @@
-/** The 22 methods of Docker's plugin protocol, NetworkDriver and IpamDriver under one name. */
+/**
+ * The 22 methods of Docker's plugin protocol: NetworkDriver and IpamDriver under the name `heddle`, NetworkDriver alone under
+ * the name `sriov`. Both names see the same networks and endpoints.
+ */
 import type { FlowParts } from '../flows/parts.ts'
 import { bodies } from './bodies.ts'
 import { ExternalConnectivity } from './external-connectivity.ts'
@@ -6,23 +9,23 @@ import { ipamRoutes } from './ipam-driver.ts'
 import { KnownEndpoints } from './known-endpoints.ts'
 import { NetworkDriver } from './network-driver.ts'
 import { DockerNetworks } from './networks.ts'
+import type { DriverName } from './options.ts'
 import { constant, type Route, type RouteTrace, route } from './route.ts'
 import { endpointTrace } from './trace.ts'
 
-export function dockerRoutes(parts: FlowParts): ReadonlyMap<string, Route> {
+export function dockerRoutes(parts: FlowParts): Readonly<Record<DriverName, ReadonlyMap<string, Route>>> {
   const known = new KnownEndpoints()
   const networks = new DockerNetworks(parts)
   const endpoints = new NetworkDriver(parts, networks, known)
   const outside = new ExternalConnectivity(parts, networks, known)
   const connect = (body: { NetworkID: string; EndpointID: string }) => endpointTrace('connect', body)
   const disconnect = (body: { NetworkID: string; EndpointID: string }) => endpointTrace('disconnect', body)
-  return new Map<string, Route>([
-    ['Plugin.Activate', constant({ Implements: ['NetworkDriver', 'IpamDriver'] })],
+  const routes = (driver: DriverName): [string, Route][] => [
     ['NetworkDriver.GetCapabilities', constant({ Scope: 'local', ConnectivityScope: 'local', GwAllocChecker: true })],
-    ['NetworkDriver.GwAllocCheck', route(bodies.options, (body, call) => networks.skipsGateway(body, call))],
+    ['NetworkDriver.GwAllocCheck', route(bodies.options, (body, call) => networks.skipsGateway(driver, body, call))],
     ['NetworkDriver.AllocateNetwork', route(bodies.allocateNetwork, async (body) => ({ Options: body.Options }))],
     ['NetworkDriver.FreeNetwork', route(bodies.network, async () => ({}))],
-    ['NetworkDriver.CreateNetwork', route(bodies.createNetwork, (body, call) => networks.create(body, call), networkTrace)],
+    ['NetworkDriver.CreateNetwork', route(bodies.createNetwork, (body, call) => networks.create(driver, body, call), networkTrace)],
     ['NetworkDriver.DeleteNetwork', route(bodies.network, (body, call) => networks.remove(body, call), networkTrace)],
     ['NetworkDriver.CreateEndpoint', route(bodies.createEndpoint, (body, call) => endpoints.createEndpoint(body, call), connect)],
     ['NetworkDriver.EndpointOperInfo', route(bodies.endpoint, (body) => endpoints.endpointInfo(body))],
@@ -33,8 +36,15 @@ export function dockerRoutes(parts: FlowParts): ReadonlyMap<string, Route> {
     ['NetworkDriver.RevokeExternalConnectivity', route(bodies.endpoint, (body, call) => outside.revoke(body, call), disconnect)],
     ['NetworkDriver.DiscoverNew', route(bodies.discover, async () => ({}))],
     ['NetworkDriver.DiscoverDelete', route(bodies.discover, async () => ({}))],
-    ...ipamRoutes(parts, known),
-  ])
+  ]
+  return {
+    heddle: new Map([activate(['NetworkDriver', 'IpamDriver']), ...routes('heddle'), ...ipamRoutes(parts, known)]),
+    sriov: new Map([activate(['NetworkDriver']), ...routes('sriov')]),
+  }
+}
+
+function activate(manifest: readonly string[]): [string, Route] {
+  return ['Plugin.Activate', constant({ Implements: manifest })]
 }
 
 function networkTrace({ NetworkID }: { readonly NetworkID: string }): RouteTrace {

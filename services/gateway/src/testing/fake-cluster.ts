@@ -174,7 +174,7 @@ export class FakeCluster {
     setVfs: async ({ pf, count }) => ({ pf: this.vfs.addPf(pf, count), vfs: [...this.vfs.vfs.values()] }),
     readVf: async ({ pci }) => ({ vf: this.vfs.vfs.get(pci), found: true, interfaceName: this.vfs.vfs.get(pci)?.name ?? '' }),
     repairVfs: async () => ({}),
-    bindVf: async ({ pci }) => ({ vf: this.vfs.vfs.get(pci) }),
+    bindVf: async (request) => this.vfs.bind(request),
   }
 
   #attachVf(endpoint: Endpoint, attachment: VfAttachment) {

@@ -1,6 +1,6 @@
 /** vf-allocator as far as the gateway can see it, and what the hands do to a VF, in memory: for tests of the doors and flows. */
 import type { Handlers } from '@heddle/bus'
-import { Pf, type SriovNetwork, Vf, type VfAllocatorClaimRequest, type VfAllocatorDefinition, type VfAttachment, type VfClaim, VfPool } from '@heddle/contract'
+import { type BindVfRequest, type BindVfResponse, Pf, type SriovNetwork, Vf, type VfAllocatorClaimRequest, type VfAllocatorDefinition, type VfAttachment, type VfClaim, VfPool } from '@heddle/contract'
 import { HeddleError } from '@heddle/core'
 import { parseIndexes } from '@heddle/net'
 
@@ -59,6 +59,16 @@ export class FakeVfs {
     return used
   }
 
+  /** The hands bind a driver; with a user-space one the VF has device nodes instead of a netdev. */
+  bind({ pci, driver }: BindVfRequest): BindVfResponse {
+    const vf = this.#vf(pci)
+    vf.driver = driver || (vf.baseline?.driver ?? '')
+    const isUserSpace = driver === 'vfio-pci'
+    vf.name = isUserSpace ? '' : (vf.baseline?.name ?? '')
+    const rdma = vf.rdmaDevices.flatMap((_name, index) => [`/dev/infiniband/uverbs${vf.index + index}`, '/dev/infiniband/rdma_cm'])
+    return { vf, deviceNodes: isUserSpace ? ['/dev/vfio/vfio', `/dev/vfio/${vf.iommuGroup}`] : rdma }
+  }
+
   /** VFs that are neither at their baseline nor somebody's. */
   astray(): string[] {
     return [...this.vfs.values()]
@@ -89,7 +99,7 @@ export class FakeVfs {
       return { vf: this.#read(vf), pf: this.pfs.get(vf.pf) }
     },
     release: async ({ owner, pci, revision }) => {
-      const claim = [...this.claims.values()].find((one) => (owner === '' ? one.pci === pci : one.owner === owner))
+      const claim = [...this.claims.values()].find((one) => (owner === '' ? one.pci === pci && one.reservedBy !== '' : one.owner === owner))
       if (claim === undefined || (revision !== 0n && revision !== claim.revision)) return {}
       if (owner !== '' && claim.reservedBy !== '') this.claims.set(claim.pci, { ...claim, owner: '', networkId: '', group: '' })
       else this.claims.delete(claim.pci)

@@ -26,16 +26,24 @@ export async function startGateway(config: Readonly<Record<string, unknown>> = {
   const places = { runDir: join(dir, 'run'), dockerPluginDir: join(dir, 'plugins') }
   gatewayService.build(runtime, { bus: cluster.bus }, gatewayConfig.parse({ ...places, releaseTimeoutMs: 200, ...config }))
   await runtime.start()
-  const sockets = { api: join(dir, 'run/heddle.sock'), cni: join(dir, 'run/cni.sock'), docker: join(dir, 'plugins/heddle.sock') }
+  const sockets = {
+    api: join(dir, 'run/heddle.sock'),
+    cni: join(dir, 'run/cni.sock'),
+    docker: join(dir, 'plugins/heddle.sock'),
+    sriov: join(dir, 'plugins/sriov.sock'),
+  }
   const docker = pluginClient(sockets.docker)
+  const sriov = pluginClient(sockets.sriov)
   return {
     cluster,
     runtime,
     sockets,
     docker,
+    /** The driver under its other name. */
+    sriov,
     cni: (env: CniEnv, config: unknown) => callCni(sockets.cni, env, typeof config === 'string' ? config : JSON.stringify(config)),
     async stop() {
-      await docker.close()
+      await Promise.all([docker.close(), sriov.close()])
       await runtime.stop(2000)
       if (shared === undefined) await cluster.close()
       rmSync(dir, { recursive: true, force: true })
