@@ -17,10 +17,20 @@ const remedies: Readonly<Record<string, string>> = {
   ENOENT: 'the device is gone, or its driver has no such file',
 }
 
+/**
+ * The kernel's name of what it refused with. libuv says ENOTSUP for errno 95 (EOPNOTSUPP, what a netdev without a switch answers),
+ * and has no name for the kernel's own 524.
+ */
+export function errnoOf(error: unknown): string {
+  const { code = '' } = error instanceof Error ? (error as NodeJS.ErrnoException) : {}
+  if (code === 'ENOTSUP') return 'EOPNOTSUPP'
+  return code === 'Unknown system error -524' ? 'ENOTSUPP' : code
+}
+
 /** `kernel-refused` with errno, path and value in its details; what is no refusal of the kernel stays what it is. */
 export function refused(error: unknown, what: string, attempt: Attempt): HeddleError {
   if (HeddleError.is(error)) return error
-  const errno = error instanceof Error ? ((error as NodeJS.ErrnoException).code ?? '') : ''
+  const errno = errnoOf(error)
   if (!/^E[A-Z0-9]+$/.test(errno)) return HeddleError.from(error)
   return new HeddleError('kernel-refused', `the kernel refused ${what}: ${errno}`, {
     field: attempt.field,

@@ -4,7 +4,7 @@
  */
 import { lstat, readdir, readFile, readlink, stat } from 'node:fs/promises'
 import { basename, join } from 'node:path'
-import { refused } from './failures.ts'
+import { errnoOf, refused } from './failures.ts'
 
 const mostReads = 2
 /** The device or the netdev is not there, or not any more. */
@@ -68,8 +68,8 @@ export class Tree {
     try {
       return await read()
     } catch (error) {
-      const { code = '' } = error as NodeJS.ErrnoException
-      if (gone.has(code) || noValue.has(code)) return undefined
+      const errno = errnoOf(error)
+      if (gone.has(errno) || noValue.has(errno)) return undefined
       throw refused(error, `reading ${path}`, { path })
     } finally {
       const next = this.#waiting.shift()
