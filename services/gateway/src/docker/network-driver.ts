@@ -5,12 +5,12 @@
  * container is empty from then on (seen with 20.10), the next interface is eth2 where eth1 is free, and engines 28.1 to
  * 29.7 panic when such an endpoint is left again (moby/moby#53237).
  */
-import type { Endpoint, Network } from '@heddle/contract'
+import type { Endpoint, Network, VfAttachment } from '@heddle/contract'
 import { type Call, HeddleError, macOf, undoCall, withCall } from '@heddle/core'
 import { hostIpField, macField } from '../fields.ts'
 import { findEndpoint } from '../flows/attach.ts'
 import { briefly } from '../flows/briefly.ts'
-import { detach, detachAhead } from '../flows/detach.ts'
+import { detach, detachAhead, releaseVf } from '../flows/detach.ts'
 import { later } from '../flows/later.ts'
 import type { FlowParts } from '../flows/parts.ts'
 import { familyOf, gatewayFor, highestRevision, poolIdsOf, wantsOf } from '../flows/plan.ts'
@@ -19,6 +19,7 @@ import type { Body } from './bodies.ts'
 import { claimKey, endpointUnknown, type KnownEndpoint, type KnownEndpoints } from './known-endpoints.ts'
 import type { DockerNetworks } from './networks.ts'
 import { parseIfname } from './options.ts'
+import { claimForDocker, type EndpointVf } from './vf-endpoint.ts'
 
 const prepareTimeoutMs = 5000
 const detachTimeoutMs = 5000
@@ -37,7 +38,7 @@ export class NetworkDriver {
   /** Repeatable by endpoint id. A field is answered only if the request left it empty. */
   createEndpoint(body: Body<'createEndpoint'>, call: Call): Promise<object> {
     const { EndpointID: id, Interface: asked } = body
-    const mac = asked.MacAddress === '' ? macOf(id) : macField(asked.MacAddress, 'MacAddress')
+    const mac = asked.MacAddress === '' ? '' : macField(asked.MacAddress, 'MacAddress')
     const addresses = [asked.Address, asked.AddressIPv6].filter((one) => one !== '').map((one) => hostIpField(one, 'Address'))
     const interfaceName = parseIfname(body.Options)
     const answer = ({ mac: given, addresses: chosen }: Endpoint) => ({
@@ -48,12 +49,19 @@ export class NetworkDriver {
       if (recorded?.state === 'wired') return answer(recorded)
       const network = await this.#networks.find(body.NetworkID, call)
       return undoing(this.#parts, call, async (undo) => {
-        const draft = this.#draft(network, id, mac, interfaceName)
-        this.#prepare(network, draft, call)
-        undo.add('forget and detach', (late) => this.#takeBack(id, late))
+        let preparing: Promise<unknown> | undefined
+        undo.add('forget and detach', async (late) => {
+          // A VF that is set after it was given up would be set for whoever has it next.
+          await preparing
+          await this.#takeBack(network, id, late)
+        })
+        const claimed =
+          network.kind === 'sriov' ? await claimForDocker(this.#parts, network, id, mac, call) : { vf: undefined, mac: mac || macOf(id), revision: 0n }
+        const draft = this.#draft(network, id, claimed, interfaceName)
+        preparing = this.#prepare(network, draft, call)
         const claims = addresses.length > 0 ? await this.#adopt(network, id, addresses, call) : await this.#allocate(network, id, call)
         const endpoint = { ...draft, addresses: claims.map((claim) => `${claim.address}/${claim.prefixLength}`) }
-        const known = { endpoint, claimRevision: highestRevision(claims), asked: addresses.length > 0 ? claims.map(claimKey) : [] }
+        const known = { endpoint, claimRevision: lower(highestRevision(claims), claimed.revision), asked: addresses.length > 0 ? claims.map(claimKey) : [] }
         undo.add('expect the releases', async () => this.#known.settle(known.asked))
         await this.#put(network, known, call)
         return answer(endpoint)
@@ -71,12 +79,13 @@ export class NetworkDriver {
         this.#parts.cluster.wiring.attach({ network, endpoint: wired.endpoint, routes: [] }, call),
         this.#put(network, wired, call),
       ])
+      if (attached.interfaceName === '') throw nothingToMove(wired.endpoint)
       return {
-        InterfaceName: { SrcName: attached.interfaceName, DstPrefix: 'eth', ...(ifname === '' ? {} : { DstName: ifname }) },
+        InterfaceName: { SrcName: attached.interfaceName, DstPrefix: network.options['prefix'] || 'eth', ...(ifname === '' ? {} : { DstName: ifname }) },
         ...gatewayFields(network, wired.endpoint),
         StaticRoutes: [],
         // Without this Docker gives a container that has no gateway a second way out, docker_gwbridge.
-        DisableGatewayService: network.internal || network.options['gateway'] === 'none',
+        DisableGatewayService: network.internal || !hasDockersGateway(network),
       }
     })
   }
@@ -84,7 +93,7 @@ export class NetworkDriver {
   /** Docker forgets the endpoint whatever is answered, so what cannot be done now is done later. */
   async deleteEndpoint(body: Body<'endpoint'>, call: Call): Promise<object> {
     const known = this.#known.peek(body.EndpointID)
-    const wish = { endpointId: body.EndpointID, networkId: known?.endpoint.networkId ?? '', sandbox: '', interfaceName: '' }
+    const wish = { endpointId: body.EndpointID, networkId: known?.endpoint.networkId ?? '', sandbox: '', interfaceName: '', vf: known?.endpoint.vf }
     this.#known.forget(wish.endpointId)
     this.#known.settle(known?.asked ?? [])
     try {
@@ -99,10 +108,12 @@ export class NetworkDriver {
   /** Called for every endpoint of a container at each of its changes: local and at once. */
   async endpointInfo(body: Body<'endpoint'>): Promise<object> {
     const known = this.#known.peek(body.EndpointID)
-    return { Value: known === undefined ? {} : { 'heddle.network': known.endpoint.networkName, 'heddle.state': known.endpoint.state } }
+    if (known === undefined) return { Value: {} }
+    const { networkName, state, vf } = known.endpoint
+    return { Value: { 'heddle.network': networkName, 'heddle.state': state, ...(vf === undefined ? {} : vfFields(vf)) } }
   }
 
-  #draft(network: Network, id: string, mac: string, interfaceName: string): Endpoint {
+  #draft(network: Network, id: string, { mac, vf }: Pick<EndpointVf, 'mac'> & { vf: VfAttachment | undefined }, interfaceName: string): Endpoint {
     return {
       id,
       networkId: network.id,
@@ -121,16 +132,17 @@ export class NetworkDriver {
       createdAt: '',
       updatedAt: '',
       revision: 0n,
+      vf,
     }
   }
 
-  /** Links are made while Docker goes from CreateEndpoint to Join. A hint: Join makes what is missing. */
-  #prepare(network: Network, endpoint: Endpoint, call: Call): void {
-    this.#parts.jobs.once(`prepare ${endpoint.id.slice(0, 12)}`, () =>
-      withCall(undoCall(call, prepareTimeoutMs), async (inner) => {
-        await this.#parts.cluster.wiring.prepare({ network, endpoint }, inner)
-      }),
-    )
+  /** Links are made while Docker goes from CreateEndpoint to Join. A hint: Join makes what is missing. Resolves when nothing of it is under way any more. */
+  #prepare(network: Network, endpoint: Endpoint, call: Call): Promise<unknown> {
+    const preparing = withCall(undoCall(call, prepareTimeoutMs), (inner) => this.#parts.cluster.wiring.prepare({ network, endpoint }, inner))
+    this.#parts.jobs.once(`prepare ${endpoint.id.slice(0, 12)}`, async () => {
+      await preparing
+    })
+    return Promise.allSettled([preparing])
   }
 
   async #adopt(network: Network, owner: string, addresses: readonly string[], call: Call) {
@@ -158,13 +170,39 @@ export class NetworkDriver {
   }
 
   /** A repeated call for an endpoint that is in use must not take it away. */
-  async #takeBack(id: string, call: Call): Promise<void> {
+  async #takeBack(network: Network, id: string, call: Call): Promise<void> {
     const { ipam, networks, wiring } = this.#parts.cluster
     if ((await findEndpoint(this.#parts, id, call))?.state === 'wired') return
     this.#known.forget(id)
     await wiring.detach({ endpointId: id }, call)
-    await together([networks.deleteEndpoint({ id }, call), ipam.release({ owner: id }, call)])
+    await together([
+      networks.deleteEndpoint({ id }, call),
+      ipam.release({ owner: id }, call),
+      network.kind === 'sriov' ? releaseVf(this.#parts, id, call) : undefined,
+    ])
   }
+}
+
+function hasDockersGateway({ kind, options }: Network): boolean {
+  return kind === 'sriov' ? options['gateway'] === 'docker' : options['gateway'] !== 'none'
+}
+
+/** Docker moves nothing when it is told no name: a container without its interface, which nobody notices. */
+function nothingToMove({ id, vf }: Endpoint): HeddleError {
+  const what = vf === undefined ? `endpoint ${id.slice(0, 12)}` : `VF ${vf.pci}`
+  return new HeddleError('unsupported', `${what} has no network interface to give to the container`, {
+    field: 'SrcName',
+    remedy: vf === undefined ? 'start the container again' : `see \`heddle vf inspect ${vf.pci}\` for the driver it is bound to`,
+  })
+}
+
+function vfFields({ pci, pf, settings }: VfAttachment): object {
+  return { 'heddle.vf': pci, 'heddle.pf': pf, 'heddle.vlan': settings?.vlan ?? 0 }
+}
+
+/** Each of the two brains fences its own claims: see PutEndpointRequest.claim_revision. */
+function lower(one: bigint, other: bigint): bigint {
+  return one === 0n || other === 0n ? one || other : one < other ? one : other
 }
 
 function addressFields(addresses: readonly string[]): object {

@@ -12,7 +12,7 @@ import type { FlowParts } from '../flows/parts.ts'
 import { undoing } from '../flows/undo.ts'
 import type { Body, IpamData } from './bodies.ts'
 import { addressSpace } from './ipam-driver.ts'
-import { type DriverName, type NetworkOptions, parseNetworkOptions } from './options.ts'
+import { type DriverName, gatewayModeOf, type NetworkOptions, parseNetworkOptions } from './options.ts'
 import { checkVfSource, sriovMismatch } from './sriov-networks.ts'
 
 const deleteTimeoutMs = 3000
@@ -90,8 +90,7 @@ export class DockerNetworks {
   async skipsGateway(driver: DriverName, body: Body<'options'>, call: Call): Promise<object> {
     const options = parseNetworkOptions(body.Options, driver)
     const existing = options.network === '' ? undefined : (await orUnknown(this.#parts.cluster.networks.getNetwork({ name: options.network }, call)))?.network
-    const kind = existing?.kind ?? (options.kind || 'overlay')
-    const skip = options.internal || (kind !== 'bridge' && gatewayModeOf(kind, existing?.options['gateway'] ?? options.gateway) !== 'network')
+    const skip = options.internal || !(existing === undefined ? wantsGateway(options) : hasGateway(existing))
     return { SkipIPv4: skip, SkipIPv6: skip }
   }
 
@@ -158,6 +157,15 @@ export class DockerNetworks {
   }
 }
 
+function wantsGateway({ kind, gateway }: NetworkOptions): boolean {
+  return kind === 'bridge' || gatewayModeOf(kind, gateway) === 'network'
+}
+
+function hasGateway({ kind, options, pools }: Network): boolean {
+  if (kind === 'sriov') return pools.some((pool) => pool.gateway !== '')
+  return kind === 'bridge' || options['gateway'] === 'network'
+}
+
 function checkJoin(network: Network, options: NetworkOptions, data: readonly IpamData[]): void {
   const mismatch = (what: string, has: unknown) =>
     invalid(
@@ -168,7 +176,7 @@ function checkJoin(network: Network, options: NetworkOptions, data: readonly Ipa
   if (options.kind !== '' && options.kind !== network.kind) throw mismatch('kind', network.kind)
   if (options.mtu !== 0 && options.mtu !== network.mtu) throw mismatch('mtu', network.mtu)
   if (options.vni !== 0 && options.vni !== network.vni) throw mismatch('vni', network.vni)
-  const gateway = gatewayModeOf(network.kind, network.options['gateway'] ?? '')
+  const gateway = gatewayModeOf(network.kind, network.options['gateway'])
   if (options.gateway !== '' && options.gateway !== gateway) throw mismatch('gateway', gateway)
   const differs = sriovMismatch(network, options)
   if (differs !== undefined) throw mismatch(differs.option, differs.has)
@@ -183,14 +191,6 @@ function checkJoin(network: Network, options: NetworkOptions, data: readonly Ipa
       )
     }
   }
-}
-
-/**
- * Where containers get their default route from when nothing is said. A VF stands on the card's own wire, whose router has
- * the gateway address, as with Docker's macvlan driver; docker_gwbridge is added there only when it is asked for.
- */
-function gatewayModeOf(kind: string, asked: string): string {
-  return asked || (kind === 'sriov' ? 'network' : 'docker')
 }
 
 function recordedOptions(kind: string, { gateway, prefix }: NetworkOptions): Record<string, string> {

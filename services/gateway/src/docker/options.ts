@@ -3,9 +3,9 @@ import type { PortMapping, SriovNetwork } from '@heddle/contract'
 import { checkInterfaceName, checkNetworkName, type HeddleError, invalid } from '@heddle/core'
 import { z } from 'zod'
 import { ipField } from '../fields.ts'
-import { gatewayModes } from '../flows/definition.ts'
+import { checkInterfacePrefix, gatewayModes } from '../flows/definition.ts'
 import { portMap } from './bodies.ts'
-import { formerOptions, type GivenOption, modernise, parsePrefixOption, parseSriovOptions, refuseUnsupported, sriovOptions } from './sriov-options.ts'
+import { formerOptions, type GivenOption, modernise, parseSriovOptions, refuseUnsupported, sriovOptions } from './sriov-options.ts'
 
 const generic = 'com.docker.network.generic'
 const internalLabel = 'com.docker.network.internal'
@@ -72,7 +72,7 @@ export function parseNetworkOptions(options: Readonly<Record<string, unknown>>, 
     gateway: value('gateway') ?? '',
     internal: options[internalLabel] === true,
     sriov: parseSriovOptions(given),
-    prefix: parsePrefixOption(given),
+    prefix: value('prefix') === undefined ? '' : checkInterfacePrefix(value('prefix') ?? '', 'prefix'),
   }
 }
 
@@ -98,6 +98,14 @@ function givenOptions(options: Readonly<Record<string, unknown>>, driver: Driver
 /** In the list of all options, which kind they are of. */
 function prefixed(options: Readonly<Record<string, string>>): Record<string, string> {
   return Object.fromEntries(Object.entries(options).map(([name, what]) => [name, `kind=sriov: ${what}`]))
+}
+
+/**
+ * Where containers get their default route from when nothing is said. A VF stands on the card's own wire, whose router has
+ * the gateway address, as with Docker's macvlan driver; docker_gwbridge is added there only when it is asked for.
+ */
+export function gatewayModeOf(kind: string, asked = ''): string {
+  return asked || (kind === 'sriov' ? 'network' : 'docker')
 }
 
 /** `--ipam-opt`: the network whose pools are meant; empty for none. */

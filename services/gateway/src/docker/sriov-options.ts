@@ -99,22 +99,6 @@ export function parseSriovOptions(given: Given): SriovNetwork | undefined {
   })
 }
 
-/** A prefix leaves room for a number of three digits: an interface's name has 15 bytes (IFNAMSIZ, linux/if.h). */
-export function parsePrefixOption(given: Given): string {
-  const option = given.get('prefix')
-  if (option === undefined) return ''
-  try {
-    checkInterfaceName(`${option.value}000`)
-  } catch {
-    throw invalid(
-      'prefix',
-      `driver option prefix=${quoted(option.value)} cannot begin an interface's name`,
-      'use 1 to 12 bytes without "/", ":", "%" or white space',
-    )
-  }
-  return option.value
-}
-
 /** Each option as it is set in a network, in the spelling of the options: what is the same is spelled the same. */
 export function sriovText(sriov: SriovNetwork | undefined): Readonly<Record<Exclude<SriovOption, 'prefix'>, string>> {
   const { settings, selector } = sriov ?? {}

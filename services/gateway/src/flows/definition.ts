@@ -1,6 +1,6 @@
 /** What a network is to be: checked, in canonical spelling, and compared with one that is there. Pure. */
-import type { CreateNetworkRequest, Network, Subnet } from '@heddle/contract'
-import { checkNetworkName, HeddleError, invalid } from '@heddle/core'
+import { type CreateNetworkRequest, type Network, SriovNetwork, type Subnet } from '@heddle/contract'
+import { checkInterfaceName, checkNetworkName, checkVfSelector, checkVfSettings, HeddleError, invalid } from '@heddle/core'
 import { ipField, prefixField } from '../fields.ts'
 
 /** Where an overlay's containers get their default route from; recorded as the network's option `gateway`. */
@@ -10,21 +10,21 @@ export const gatewayModes = {
   none: 'no way out',
 } as const
 
-const kinds = ['overlay', 'bridge'] as const
+const kinds = ['overlay', 'bridge', 'sriov'] as const
 const maxMtu = 65_535
 
 /** Fails with invalid-argument. An empty kind is an overlay. */
 export function checkDefinition(given: CreateNetworkRequest): CreateNetworkRequest {
   const kind = given.kind || 'overlay'
   checkNetworkName(given.name)
-  if (!kinds.some((one) => one === kind)) throw invalid('kind', `network kind ${JSON.stringify(kind)} is not known`, `use ${kinds.join(' or ')}`)
+  if (!kinds.some((one) => one === kind)) throw invalid('kind', `network kind ${JSON.stringify(kind)} is not known`, `use ${kinds.join(', ')}`)
   if (given.mtu !== 0 && !(given.mtu >= 68 && given.mtu <= maxMtu))
     throw invalid('mtu', `MTU ${given.mtu} is out of range`, `use 68 to ${maxMtu}, or leave it out`)
   if (given.vni !== 0 && kind !== 'overlay') throw invalid('vni', `a ${kind} network has no VNI`, 'leave the VNI out, or make it an overlay')
   if (given.vni !== 0 && !(given.vni >= 4096 && given.vni <= 16_777_215))
     throw invalid('vni', `VNI ${given.vni} is out of range`, 'use 4096 to 16777215, or leave it out')
   checkOptions(given.options, kind)
-  return { ...given, kind, subnets: given.subnets.map(checkSubnet) }
+  return { ...given, kind, subnets: given.subnets.map(checkSubnet), sriov: checkSriov(given.sriov, kind) }
 }
 
 /** Whether a network that is there is what the definition asks for; what the definition leaves open matches anything. */
@@ -39,6 +39,7 @@ export function differencesTo(network: Network, wanted: CreateNetworkRequest): s
   if (wanted.vni !== 0) compare('VNI', network.vni, wanted.vni)
   compare('options', sorted(network.options), sorted(wanted.options))
   if (wanted.subnets.length > 0) compare('subnets', list(network.pools), list(wanted.subnets))
+  compare('VFs', vfsText(network.sriov), vfsText(wanted.sriov))
   for (const subnet of wanted.subnets) {
     const pool = network.pools.find((one) => one.prefix === subnet.prefix)
     if (subnet.gateway !== '' && pool !== undefined) compare(`gateway in ${subnet.prefix}`, pool.gateway, subnet.gateway)
@@ -64,13 +65,50 @@ function checkSubnet(given: Subnet, index: number): Subnet {
   }
 }
 
+function checkSriov(given: SriovNetwork | undefined, kind: string): SriovNetwork | undefined {
+  if (kind !== 'sriov') {
+    if (given !== undefined) throw invalid('sriov', `a network of kind ${kind} has no VFs`, 'leave what is said of VFs out, or make it one of kind sriov')
+    return undefined
+  }
+  const { pool, selector, settings, policy, driver, apart } = given ?? SriovNetwork.create()
+  if (!['', 'pack', 'spread'].includes(policy)) throw invalid('sriov.policy', `policy ${JSON.stringify(policy)} is not known`, 'use pack or spread')
+  if (!['', 'vfio-pci'].includes(driver)) throw invalid('sriov.driver', `user-space driver ${JSON.stringify(driver)} is not known`, 'use vfio-pci')
+  return {
+    pool: pool === '' ? '' : checkNetworkName(pool, 'sriov.pool'),
+    selector: selector === undefined ? undefined : checkVfSelector(selector, 'sriov.selector'),
+    settings: settings === undefined ? undefined : checkVfSettings(settings, 'sriov.settings'),
+    policy,
+    driver,
+    apart,
+  }
+}
+
 function checkOptions(options: Readonly<Record<string, string>>, kind: string): void {
   for (const [key, value] of Object.entries(options)) {
-    if (key !== 'gateway') throw invalid(`options.${key}`, `network option ${JSON.stringify(key)} is not known`, 'the options are: gateway')
+    if (key === 'prefix' && kind === 'sriov') {
+      checkInterfacePrefix(value, 'options.prefix')
+      continue
+    }
+    const known = kind === 'sriov' ? 'gateway, prefix' : 'gateway'
+    if (key !== 'gateway') throw invalid(`options.${key}`, `network option ${JSON.stringify(key)} is not known`, `the options are: ${known}`)
     if (!Object.hasOwn(gatewayModes, value))
       throw invalid('options.gateway', `gateway ${JSON.stringify(value)} is not known`, `use ${Object.keys(gatewayModes).join(', ')}`)
     if (kind === 'bridge' && value !== 'network') throw invalid('options.gateway', 'a bridge network is its own gateway', 'leave the option out')
   }
+}
+
+/** What Docker puts a number behind: a prefix leaves room for three digits of the 15 bytes (IFNAMSIZ, linux/if.h). */
+export function checkInterfacePrefix(prefix: string, field: string): string {
+  try {
+    checkInterfaceName(`${prefix}000`)
+  } catch {
+    throw invalid(field, `${JSON.stringify(prefix.slice(0, 40))} cannot begin an interface's name`, 'use 1 to 12 bytes without "/", ":", "%" or white space')
+  }
+  return prefix
+}
+
+function vfsText(sriov: SriovNetwork | undefined): string {
+  return sriov === undefined ? '' : JSON.stringify(SriovNetwork.toJSON(sriov))
 }
 
 function sorted(options: Readonly<Record<string, string>>): string {

@@ -79,9 +79,9 @@ async function build(parts: FlowParts, wish: NetworkWish, call: Call): Promise<N
       undo.add('release the VNI', (late) => overlay.releaseVni({ networkId: id }, late))
       vni = (await overlay.claimVni({ networkId: id, vni: definition.vni }, call)).vni
     }
-    const { name, kind, mtu, internal, options } = definition
+    const { name, kind, mtu, internal, options, sriov } = definition
     undo.add('delete the network', (late) => networks.deleteNetwork({ id }, late))
-    const record = { id, name, kind, vni, mtu, internal, options, createdBy, pools: pools.map(({ ref }) => ref) }
+    const record = { id, name, kind, vni, mtu, internal, options, createdBy, pools: pools.map(({ ref }) => ref), sriov }
     const { network } = await networks.createNetwork({ network: record }, call)
     if (network === undefined) throw new HeddleError('internal', 'networks answered no network')
     if (network.id !== id) throw new HeddleError('network-exists', `network ${name} was created by somebody else meanwhile`)
@@ -101,7 +101,8 @@ async function makePools(parts: FlowParts, wish: NetworkWish, space: string, und
   const { ipam } = parts.cluster
   const { definition } = wish
   const made: MadePool[] = []
-  const subnets = definition.subnets.length > 0 ? definition.subnets : [undefined]
+  // VFs without addresses of ours are a network too: of frames alone.
+  const subnets = definition.subnets.length > 0 || definition.kind === 'sriov' ? definition.subnets : [undefined]
   for (const subnet of subnets) {
     const { pool, created } =
       subnet === undefined
