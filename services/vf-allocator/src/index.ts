@@ -1,2 +1,3 @@
 /** vf-allocator: inventory of SR-IOV virtual functions and the claims on them. */
-export {}
+export { type VfAllocatorConfig, vfAllocatorConfig } from './config.ts'
+export { type VfAllocatorParts, vfAllocatorService } from './main.ts'
