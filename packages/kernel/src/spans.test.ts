@@ -68,6 +68,24 @@ test.serial('every step is a span with its time on the thread, entries of one se
   }),
 )
 
+test.serial('a move, the settings of a VF and the reading of VFs are spans, with the VF', (t) =>
+  withScratch(kernel, async ({ call, namespace }) => {
+    const [host, sandbox] = [await namespace(), await namespace()]
+    await kernel.run([{ op: 'veth.add', ns: host, name: 'a', peer: { ns: host, name: 'b' } }], call)
+    recorded.length = 0
+    const program: Step[] = [
+      { op: 'link.move', ns: host, name: 'a', to: sandbox },
+      { op: 'vf.set', ns: sandbox, name: 'a', vf: 3, trust: true },
+    ]
+    await t.throwsAsync(kernel.run(program, call))
+    await kernel.vfs(sandbox, 'a', call)
+    t.deepEqual(
+      recorded.map(({ name, failed, attributes }) => `${name} ${attributes['heddle.link']} ${attributes['heddle.vf'] ?? ''} ${failed}`),
+      ['netlink link.move a  false', 'netlink vf.set a 3 true', 'netlink vf.get a  false'],
+    )
+  }),
+)
+
 test.serial('a request that its caller gave up is a span that failed', (t) =>
   withScratch(kernel, async ({ call, namespace }) => {
     const ns = await namespace()

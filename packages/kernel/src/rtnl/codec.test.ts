@@ -6,11 +6,12 @@ import { readAck } from './ack.ts'
 import { readAddress, readRoute } from './address.ts'
 import { formatAddress, formatMac, parseAddress, parseMac, parsePrefix } from './inet.ts'
 import { newLink } from './link-build.ts'
-import { readLink, readLinkNotice } from './link-parse.ts'
+import { readAltNames, readLink, readLinkNotice } from './link-parse.ts'
 import { readEntry } from './neighbour.ts'
+import { readVfs } from './vf.ts'
 import { InvalidValue, MalformedMessage, MessageReader, MessageWriter } from './wire.ts'
 
-const readers = [readLink, readLinkNotice, readAddress, readRoute, readEntry, readElements, readAck]
+const readers = [readLink, readLinkNotice, readAltNames, readVfs, readAddress, readRoute, readEntry, readElements, readAck]
 
 /** Reads a buffer as everything it might be. Only MalformedMessage may come out. */
 function readAll(bytes: Uint8Array): void {
