@@ -2,7 +2,7 @@
  * One resource as a device plugin: a socket in the kubelet's directory, its registration, and the lists it streams. A kubelet
  * that starts empties the directory and knows no plugin: then it is served and registered anew.
  */
-import { chmodSync } from 'node:fs'
+import { chmodSync, existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { credentials, Server, ServerCredentials } from '@grpc/grpc-js'
 import type { devicePlugin, loadDevicePluginApi } from '@heddle/contract'
@@ -67,7 +67,8 @@ export class DevicePlugin {
   /** Serves and registers where either is wanting. Fails with unavailable when the kubelet does not take the registration. */
   reconcile(call: Call): Promise<void> {
     return this.#queue.run('', async () => {
-      if (this.#stopped) return
+      // A kubelet that was removed took its directory along.
+      if (this.#stopped || !existsSync(this.#options.pluginDir)) return
       if (this.#server === undefined || identityOf(this.#path) !== this.#socket) await this.#serve()
       const kubelet = identityOf(this.#options.kubeletSocket)
       if (kubelet === undefined || (kubelet === this.#registeredWith && !this.#isForgotten())) return

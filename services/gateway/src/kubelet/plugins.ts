@@ -19,10 +19,10 @@ export class KubeletPlugins {
   readonly #returns: Returns
   readonly #plugins = new Map<string, DevicePlugin>()
   readonly #kubeletSocket: string
-  readonly #watcher: FSWatcher
+  readonly #watcher: FSWatcher | undefined
   /** What was read last; kept while nobody answers. */
   #resources: ReadonlyMap<string, Resource> = new Map()
-  #problem = ''
+  readonly #problems = new Map<string, string>()
   #stopped = false
   #looking = false
 
@@ -33,41 +33,34 @@ export class KubeletPlugins {
     this.#files = new DeviceInfoFiles(config.deviceInfoDir)
     this.#reservations = new Reservations(parts, this.#files)
     this.#returns = new Returns(parts, this.#reservations, { ...config, kubeletSocket: this.#kubeletSocket })
-    // Only quicker than the next refresh: what it misses, that finds.
-    this.#watcher = watch(config.pluginDir, { persistent: false }, () => this.#lookSoon())
-    this.#watcher.on('error', () => {})
+    this.#watcher = watched(config.pluginDir, () => this.#lookSoon())
   }
 
   /** Reads pools and VFs, streams what has changed, serves and registers what is not. */
   async refresh(signal: AbortSignal): Promise<void> {
     const { clock } = this.#parts
     const beganAtMs = clock.monotonicMs()
-    let problem = ''
-    try {
+    await this.#reporting('pools', 'the kubelet keeps the last list of VFs it was told', async () => {
       const isElsewhere = (pci: string, resource: string) => this.#files.isElsewhere(pci, resource)
       const resources = await this.#within(signal, (call) => readResources(this.#parts.cluster, isElsewhere, call))
       if (this.#stopped) return
       this.#resources = resources
       await this.#apply()
       this.#tidy(beganAtMs)
-    } catch (error) {
-      problem = HeddleError.from(error).sentence
-    }
-    await this.#lookAfter(signal).catch((error: unknown) => {
-      problem ||= HeddleError.from(error).sentence
     })
-    if (problem !== this.#problem && problem !== '') this.#parts.logger.warn({ failure: problem }, 'the kubelet keeps the last list of VFs it was told')
-    this.#problem = problem
+    await this.#lookAfter(signal)
   }
 
   /** Ends reservations that no pod has. */
   async takeBack(signal: AbortSignal): Promise<void> {
-    await this.#within(signal, (call) => this.#returns.reconcile(this.#resources, call))
+    await this.#reporting('pods', 'VFs that no pod has stay reserved for the kubelet', () =>
+      this.#within(signal, (call) => this.#returns.reconcile(this.#resources, call)),
+    )
   }
 
   async stop(): Promise<void> {
     this.#stopped = true
-    this.#watcher.close()
+    this.#watcher?.close()
     await Promise.all([...this.#plugins.values()].map((plugin) => plugin.stop()))
   }
 
@@ -98,9 +91,11 @@ export class KubeletPlugins {
   }
 
   async #lookAfter(signal: AbortSignal): Promise<void> {
-    await this.#within(signal, async (call) => {
-      for (const plugin of this.#plugins.values()) await plugin.reconcile(call)
-    })
+    await this.#reporting('sockets', 'the kubelet does not know a resource', () =>
+      this.#within(signal, async (call) => {
+        for (const plugin of this.#plugins.values()) await plugin.reconcile(call)
+      }),
+    )
   }
 
   #lookSoon(): void {
@@ -112,7 +107,28 @@ export class KubeletPlugins {
     })
   }
 
+  /** A failure that lasts is reported once. */
+  async #reporting(what: string, consequence: string, task: () => Promise<void>): Promise<void> {
+    let problem = ''
+    try {
+      await task()
+    } catch (error) {
+      problem = HeddleError.from(error).sentence
+    }
+    if (problem !== '' && problem !== this.#problems.get(what) && !this.#stopped) this.#parts.logger.warn({ failure: problem }, consequence)
+    this.#problems.set(what, problem)
+  }
+
   #within<T>(signal: AbortSignal, body: (call: Call) => Promise<T>): Promise<T> {
     return withCall({ timeoutMs: this.#config.timeoutMs, signal, clock: this.#parts.clock }, body)
+  }
+}
+
+/** Only quicker than the next refresh: what it misses, that finds; nor is it needed. */
+function watched(directory: string, changed: () => void): FSWatcher | undefined {
+  try {
+    return watch(directory, { persistent: false }, changed).on('error', () => {})
+  } catch {
+    return undefined
   }
 }

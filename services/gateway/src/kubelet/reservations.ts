@@ -4,6 +4,7 @@
  */
 import type { devicePlugin, Vf } from '@heddle/contract'
 import { type Call, HeddleError, KeyedQueue } from '@heddle/core'
+import { briefly } from '../flows/briefly.ts'
 import type { FlowParts } from '../flows/parts.ts'
 import { together, type Undo, undoing } from '../flows/undo.ts'
 import { answerOf, type Given } from './answer.ts'
@@ -13,6 +14,9 @@ import { vfsOf } from './inventory.ts'
 
 export type KubeletParts = Pick<FlowParts, 'cluster' | 'jobs' | 'clock' | 'logger' | 'traces'>
 
+/** How long a brain may take to say how a VF is that is known to be reserved. */
+const lastResortMs = 2000
+/** Codes of a brain that does not answer. */
 const silent: ReadonlySet<string> = new Set(['unavailable', 'deadline-exceeded', 'overloaded'])
 
 export class Reservations {
@@ -63,7 +67,7 @@ export class Reservations {
     return this.#alone(async () => {
       if (this.givenAtMs(vf.pci) > askedAtMs) return false
       if (vf.baseline !== undefined && vf.driver !== vf.baseline.driver) await cluster.wiring.bindVf({ pci: vf.pci }, call)
-      await cluster.vfAllocator.release({ host: cluster.host, pci: vf.pci }, call)
+      await cluster.vfAllocator.release({ host: cluster.host, pci: vf.pci, revision: vf.claim?.revision ?? 0n }, call)
       this.#files.remove(vf.pci)
       return true
     })
@@ -110,6 +114,8 @@ export class Reservations {
     }
     if (!isReserved(vf)) {
       await vfAllocator.claim({ host, pci, reserveFor: reservedBy }, call)
+    } else if (vf.claim?.releasing === true) {
+      throw new HeddleError('vf-in-use', `VF ${pci} is being put back to its baseline`, { field: 'devices_ids', remedy: 'try again in a moment' })
     } else if (this.#files.isElsewhere(pci, resource.name)) {
       throw new HeddleError('vf-in-use', `VF ${pci} was given to a pod under another resource than ${resource.name}`, {
         field: 'devices_ids',
@@ -128,7 +134,7 @@ export class Reservations {
   /** A container that only starts again need not wait for a brain: its device was reserved when it was last heard of. */
   async #readOrLast(offer: Offer, call: Call): Promise<Vf> {
     try {
-      return await this.#read(offer, call)
+      return await briefly(call, lastResortMs, (late) => this.#read(offer, late))
     } catch (error) {
       if (!silent.has(HeddleError.from(error).code) || !isReserved(offer.vf)) throw error
       return offer.vf
