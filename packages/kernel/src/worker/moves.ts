@@ -52,7 +52,8 @@ export function moveLink(open: Open, step: MoveLink): void {
   }
 }
 
-function undo({ from, to, before, oldNameTaken }: Place, step: MoveLink): void {
+function undo(place: Place, step: MoveLink): void {
+  const { from, to, before } = place
   const elsewhere = from.inode !== to.inode
   if (elsewhere && from.route.indexOf(before.name) === before.index) return
   const settings = {
@@ -62,7 +63,16 @@ function undo({ from, to, before, oldNameTaken }: Place, step: MoveLink): void {
     alias: step.alias === undefined ? undefined : before.alias,
     up: before.up,
   }
-  const newName = step.rename ?? before.name
-  const index = elsewhere ? (oldNameTaken ? 0 : to.route.indexOf(before.name)) || to.route.indexOf(newName) : before.index
+  const index = elsewhere ? findMoved(place, step) : before.index
   to.route.request((writer, sequence) => setLink(writer, sequence, { index, ...settings, namespaceFd: from.fd }))
+}
+
+/** Its index over there, which may be a new one. A card can take a VF away in the middle of it: never another's link. */
+function findMoved({ to, before, oldNameTaken }: Place, step: MoveLink): number {
+  const macs = [before.mac, step.mac?.toLowerCase()]
+  for (const name of oldNameTaken ? [step.rename] : [before.name, step.rename]) {
+    const link = name === undefined ? undefined : to.route.get((writer, sequence) => getLink(writer, sequence, name), readLink)
+    if (link?.kind === before.kind && link.parentDevice === before.parentDevice && macs.includes(link.mac)) return link.index
+  }
+  throw new Refused('ENODEV', `there is no interface ${before.name} any more`)
 }
