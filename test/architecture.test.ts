@@ -7,7 +7,7 @@ import { isTest, resolveImport, root, type Source, sources } from './sources.ts'
 
 /** Each package may import only those before it. */
 const packageOrder = ['contract', 'net', 'core', 'runtime', 'bus', 'store', 'kernel', 'testkit']
-const services = ['gateway', 'heddle', 'ipam', 'netns-wiring', 'networks', 'overlay']
+const services = ['gateway', 'heddle', 'ipam', 'netns-wiring', 'networks', 'overlay', 'vf-allocator']
 const packageSources = sources('packages/*/src/**/*.ts')
 const serviceSources = sources('services/*/src/**/*.ts')
 const all = [...packageSources, ...serviceSources, ...sources('test/**/*.ts'), ...sources('scripts/**/*.ts')]
@@ -63,7 +63,8 @@ test('no service imports another, but for the roof', (t) => {
     violations(function* (source) {
       const allowed = new Set(packageOrder.filter((name) => name !== 'testkit' || isTest(source)))
       if (owner(source) === 'heddle') for (const name of services) allowed.add(name)
-      if (owner(source) !== 'heddle') for (const client of ['ipam', 'networks', 'overlay', 'netns-wiring', 'gateway', 'heddle']) allowed.delete(client)
+      if (owner(source) !== 'heddle')
+        for (const client of ['ipam', 'networks', 'overlay', 'vf-allocator', 'netns-wiring', 'gateway', 'heddle']) allowed.delete(client)
       for (const name of workspaceImports(source)) if (!allowed.has(name)) yield `imports @heddle/${name}`
     }, serviceSources),
     [],
@@ -92,6 +93,7 @@ test('brains touch no kernel, hands and door touch no etcd', (t) => {
     ipam: ['kernel'],
     networks: ['kernel'],
     overlay: ['kernel'],
+    'vf-allocator': ['kernel'],
     gateway: ['kernel', 'store'],
     'netns-wiring': ['store'],
   }

@@ -9,6 +9,7 @@ import { ipamHandlers } from '../services/ipam/src/handlers.ts'
 import { wiringHandlers } from '../services/netns-wiring/src/handlers.ts'
 import { networksHandlers } from '../services/networks/src/handlers.ts'
 import { overlayHandlers } from '../services/overlay/src/handlers.ts'
+import { vfAllocatorHandlers } from '../services/vf-allocator/src/handlers.ts'
 import { isTest, root, sources } from './sources.ts'
 
 const services: readonly (readonly [string, BusService])[] = Object.entries(busServices)
@@ -35,6 +36,7 @@ const handlersOf: Readonly<Record<string, object>> = {
   ipam: ipamHandlers({} as never),
   networks: networksHandlers({} as never),
   overlay: overlayHandlers({} as never, {} as never, 0),
+  vfAllocator: vfAllocatorHandlers({} as never),
   wiring: wiringHandlers({} as never),
 }
 

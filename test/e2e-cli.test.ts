@@ -119,7 +119,7 @@ test('help is there for every command, with examples, and loads nothing of the s
   const hook = 'import{registerHooks}from"node:module";registerHooks({load(url,context,next){process.stderr.write(url+"\\n");return next(url,context)}})'
   const { stderr } = await heddle(['--help'], { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(hook)}` })
   t.regex(stderr, /commander/)
-  t.notRegex(stderr, /(services\/(ipam|networks|overlay|netns-wiring|gateway)|packages\/\w+)\/src/)
+  t.notRegex(stderr, /(services\/(ipam|networks|overlay|vf-allocator|netns-wiring|gateway)|packages\/\w+)\/src/)
 })
 
 test('a gateway that is not there is exit code 4, with what to do', async (t) => {
@@ -157,7 +157,7 @@ test('half of a cluster is refused: NATS without etcd, and a host without NATS',
 test('the graph of a host names what it needs elsewhere', async (t) => {
   const { stdout } = await heddle(['up', '--services', 'host', '--nats', 'nats://10.0.0.1:4222', '--host', 'h7', '--print-graph'])
   t.regex(stdout, /heddle\.v1\.Wiring\.\*\.h7/)
-  t.regex(stdout, /expected elsewhere: ipam, networks, overlay/)
+  t.regex(stdout, /expected elsewhere: ipam, networks, overlay, vf-allocator/)
 })
 
 test('cni install writes the plugin and a configuration that names the network', async (t) => {

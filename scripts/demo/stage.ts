@@ -51,7 +51,7 @@ export async function setStage(lab: Lab): Promise<Stage> {
   ] as const)
     say(`  ${name}: ${host.address}, ${host.address6}`)
 
-  const control = await step('control: embedded nats-server and etcd, ipam, networks, overlay', () =>
+  const control = await step('control: embedded nats-server and etcd, and the brains', () =>
     startHeddle(scope, {
       host: 'control',
       netns: controlNs.path,

@@ -84,7 +84,7 @@ export async function startCluster({ scope, dir }: Lab): Promise<ChaosCluster> {
       },
     }
   }
-  const brains = await Promise.all(['ipam', 'networks', 'overlay'].map((service) => start(service, [service], 'control')))
+  const brains = await Promise.all(['ipam', 'networks', 'overlay', 'vf-allocator'].map((service) => start(service, [service], 'control')))
   /** `parts`: which services share a process; the gateway is of the first. */
   const startHost = async ({ path: netns }: UnderlayHost, name: string, parts: readonly (readonly string[])[]) => {
     const members = await Promise.all(parts.map((services) => start(`${name}-${services[0]}`, services, name, netns)))

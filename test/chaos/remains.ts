@@ -4,7 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { run } from '@heddle/testkit'
 
 /** Hosts stay members of the cluster; what is leased ends by itself: signs of life, fences, VNIs that may not be used again yet. */
-const mayStay = /^heddle\/(store\/|overlay\/(host|live|vtep)\/|networks\/fence\/)/
+const mayStay = /^heddle\/(store\/|overlay\/(host|live|vtep)\/|networks\/fence\/|vf\/host\/)/
 const ourLinks = /^h[bdpx][0-9a-f]{11}$/
 
 /** Waits up to `withinMs` for all to be gone: what was used last lingers. */

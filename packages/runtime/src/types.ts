@@ -47,7 +47,7 @@ export interface Runtime {
 
 /** A service of the workspace: the only export of its main.ts beside its config schema. */
 export interface ServiceMain<Parts, Config> {
-  /** ipam, networks, overlay, netns-wiring, gateway. */
+  /** ipam, networks, overlay, vf-allocator, netns-wiring, gateway. */
   readonly name: string
   readonly summary: string
   /** Schema of its section of the configuration. */

@@ -26,7 +26,7 @@ const settings = {
 export function addConfigOptions(command: Command): Command {
   return command
     .option('--config <file>', 'YAML or JSON file (also HEDDLE_CONFIG)')
-    .option('--services <names>', 'services to run: ipam, networks, overlay, netns-wiring, gateway; or brains, host, all')
+    .option('--services <names>', 'services to run: ipam, networks, overlay, vf-allocator, netns-wiring, gateway; or brains, host, all')
     .option('--host <name>', 'name of this host in the cluster')
     .option('--nats <url>', 'NATS server; may be given several times', collect)
     .option('--etcd <url>', 'etcd endpoint; may be given several times', collect)

@@ -1,7 +1,7 @@
 /** The services `heddle up` can run, in order of start: brains before hands, and the door last. Loaded only when chosen. */
 import { HeddleError } from '@heddle/core'
 
-export const serviceNames = ['ipam', 'networks', 'overlay', 'netns-wiring', 'gateway'] as const
+export const serviceNames = ['ipam', 'networks', 'overlay', 'vf-allocator', 'netns-wiring', 'gateway'] as const
 export type ServiceName = (typeof serviceNames)[number]
 
 export interface ServiceEntry {
@@ -14,6 +14,7 @@ export const catalogue: Readonly<Record<ServiceName, ServiceEntry>> = {
   ipam: { kind: 'brain', section: 'ipam' },
   networks: { kind: 'brain', section: 'networks' },
   overlay: { kind: 'brain', section: 'overlay' },
+  'vf-allocator': { kind: 'brain', section: 'vfAllocator' },
   'netns-wiring': { kind: 'hands', section: 'wiring' },
   gateway: { kind: 'door', section: 'gateway' },
 }

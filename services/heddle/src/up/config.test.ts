@@ -17,9 +17,9 @@ function fileWith(t: import('ava').ExecutionContext, text: string): string {
 
 test('services are started brains first and the door last, however they are named', (t) => {
   t.deepEqual(chosenServices(['gateway', 'overlay', 'ipam', 'gateway']), ['ipam', 'overlay', 'gateway'])
-  t.deepEqual(chosenServices(['brains']), ['ipam', 'networks', 'overlay'])
+  t.deepEqual(chosenServices(['brains']), ['ipam', 'networks', 'overlay', 'vf-allocator'])
   t.deepEqual(chosenServices(['host']), ['netns-wiring', 'gateway'])
-  t.deepEqual(chosenServices(['all']), ['ipam', 'networks', 'overlay', 'netns-wiring', 'gateway'])
+  t.deepEqual(chosenServices(['all']), ['ipam', 'networks', 'overlay', 'vf-allocator', 'netns-wiring', 'gateway'])
 })
 
 test('a service that does not exist is refused with those that do', (t) => {

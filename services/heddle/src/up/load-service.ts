@@ -29,6 +29,8 @@ export async function loadService(name: ServiceName): Promise<LoadedService> {
       return brain(name, (await import('@heddle/networks')).networksService)
     case 'overlay':
       return brain(name, (await import('@heddle/overlay')).overlayService)
+    case 'vf-allocator':
+      return brain(name, (await import('@heddle/vf-allocator')).vfAllocatorService)
     case 'netns-wiring': {
       const [{ wiringService }, { openKernel }] = await Promise.all([import('@heddle/netns-wiring'), import('@heddle/kernel')])
       return {
