@@ -6,6 +6,7 @@ import { readPf, readVf } from './functions.ts'
 import { ioOf } from './io.ts'
 import { naturally } from './netdevs.ts'
 import { setNumVfs } from './numvfs.ts'
+import { rdmaNodes } from './rdma.ts'
 import { Tree } from './read.ts'
 import type { Sysfs } from './types.ts'
 import { type Write, WriterThreads } from './writer.ts'
@@ -53,6 +54,7 @@ export function openSysfs(root = '/sys', options: SysfsOptions = {}): Sysfs {
     bind: (pci, driver, call) => change('bind', pci, call, (address) => bind(io, address, driver)),
     rebind: (pci, call) => change('rebind', pci, call, (address) => rebind(io, address)),
     unbind: (pci, call) => change('unbind', pci, call, (address) => unbind(io, address)),
+    rdmaNodes: async (pci) => await rdmaNodes(tree, pciOf(pci)),
     hasDriver: (driver) => hasDriver(tree, driver),
     async writeTrunk(file, text, call) {
       const [, pf = ''] = /\/([^/]+)\/sriov\/\d+\/trunk$/.exec(file) ?? []

@@ -77,6 +77,8 @@ export interface Sysfs {
   /** Unbinds and binds again the driver that is bound. */
   rebind(pci: string, call: Call): Promise<void>
   unbind(pci: string, call: Call): Promise<void>
+  /** `/dev/infiniband/uverbs0` and the like, which a container needs for the function's RDMA devices; empty without any. */
+  rdmaNodes(pci: string): Promise<readonly string[]>
   /** Whether the kernel has the driver loaded. */
   hasDriver(driver: string): Promise<boolean>
   /** `add`/`rem` ranges in an out-of-tree trunk file. */
