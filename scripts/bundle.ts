@@ -1,6 +1,7 @@
 /**
  * Makes dist/: the `heddle` command as a few files that need nothing but Node. Smaller in memory and quicker to start than
  * the sources. What is read at run time goes along: .proto files, the descriptor set, koffi's native part, the CNI plugin.
+ * `node scripts/bundle.ts [FOLDER [NAME=SOURCE ...]]`: another folder than dist/, and further programs beside the command.
  */
 import { chmodSync, copyFileSync, cpSync, existsSync, globSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -8,8 +9,10 @@ import { dirname, join, relative, resolve } from 'node:path'
 import { build, type Plugin } from 'esbuild'
 
 const repository = resolve(import.meta.dirname, '..')
+const [folder = 'dist', ...programs] = process.argv.slice(2)
+const destination = resolve(repository, folder)
 /** Made beside the old one, which stays until the new one is whole. */
-const dist = join(repository, 'dist.new')
+const dist = `${destination}.new`
 const packagesWithFiles = new Set<string>()
 
 /** CommonJS packages find their .proto files from `__dirname`: each keeps its own below dist/vendor. */
@@ -33,6 +36,7 @@ const result = await build({
   entryPoints: {
     heddle: 'services/heddle/src/cli/main.ts',
     'netlink-worker': 'packages/kernel/src/worker/netlink-worker.ts',
+    ...Object.fromEntries(programs.map((program) => program.split('=') as [string, string])),
   },
   outdir: dist,
   bundle: true,
@@ -67,10 +71,10 @@ writeFileSync(
   `${JSON.stringify({ name: 'heddle', version: versionOf(join(repository, 'package.json')), type: 'module', license: 'Apache-2.0' })}\n`,
 )
 chmodSync(join(dist, 'heddle.js'), 0o755)
-rmSync(join(repository, 'dist'), { recursive: true, force: true })
-renameSync(dist, join(repository, 'dist'))
+rmSync(destination, { recursive: true, force: true })
+renameSync(dist, destination)
 const bytes = Object.values(result.metafile.outputs).reduce((sum, output) => sum + output.bytes, 0)
-process.stdout.write(`dist/heddle.js: ${Object.keys(result.metafile.outputs).length} files, ${(bytes / 2 ** 20).toFixed(1)} MiB\n`)
+process.stdout.write(`${folder}/heddle.js: ${Object.keys(result.metafile.outputs).length} files, ${(bytes / 2 ** 20).toFixed(1)} MiB\n`)
 
 function copyKoffi(): void {
   const koffi = packageRoot(createRequire(join(repository, 'packages/kernel/package.json')).resolve('koffi'))
