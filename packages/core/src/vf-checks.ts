@@ -116,7 +116,7 @@ function parsed<T>(field: string, parse: () => T): T {
   try {
     return parse()
   } catch (error) {
-    if (error instanceof AddressError) throw invalid(field, error.message)
+    if (error instanceof AddressError) throw invalid(field, error.message, 'correct it and try again')
     throw error
   }
 }

@@ -268,3 +268,16 @@ behaves('an endpoint is deleted at the revision that was judged, or not at all',
   t.is(await one.deleteEndpoint(first.id, call, first.revision), undefined)
   t.is((await one.deleteEndpoint(first.id, call, second.revision))?.id, first.id)
 })
+
+behaves('a VF whose claim was fenced is not recorded, one that is recorded stays', async (t, one, two, call) => {
+  const { network: made } = await one.createNetwork({ ...network(), kind: 'sriov' }, call)
+  const vf = { pci: '0000:3b:02.1', pf: '0000:3b:00.0', settings: undefined, baseline: undefined, driver: '', iommuGroup: '' }
+  const late = endpoint(made.id, { vf, addresses: [] })
+  t.deepEqual(await one.fence([{ owner: late.id, claimRevision: 7n }], call), [late.id])
+  await refused(t, 'claim-fenced', two.putEndpoint(late, 7n, call))
+  const recorded = await two.putEndpoint(late, 8n, call)
+  t.is(recorded.vf?.pci, vf.pci)
+  t.deepEqual(await one.fence([{ owner: late.id, claimRevision: 9n }], call), [])
+  t.is((await one.putEndpoint({ ...late, state: 'wired' }, 0n, call)).state, 'wired')
+  await refused(t, 'claim-fenced', one.putEndpoint({ ...late, vf: { ...vf, pci: '0000:3b:02.2' } }, 7n, call))
+})

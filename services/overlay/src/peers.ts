@@ -73,8 +73,9 @@ export class PeerPublisher {
     const ids = idsOf(record.key)
     try {
       const { state, mac, addresses, host, networkKind } = Endpoint.fromJSON(JSON.parse(record.value))
-      // An endpoint that is going is gone for its peers: nobody should send to it any more. On a bridge nobody has peers elsewhere.
-      if (state === 'detaching' || networkKind === 'bridge') return { ...ids, peer: undefined }
+      // An endpoint that is going is gone for its peers: nobody should send to it any more. Only an overlay has peers
+      // elsewhere; records older than the field are of one.
+      if (state === 'detaching' || (networkKind !== 'overlay' && networkKind !== '')) return { ...ids, peer: undefined }
       return { ...ids, peer: { endpointId: ids.endpointId, mac, host, addresses: addresses.map((address) => address.split('/', 1)[0] ?? '') } }
     } catch (error) {
       this.#logger.error({ err: error, key: record.key }, 'an endpoint record cannot be read and is not told to its peers')

@@ -9,6 +9,7 @@ import { keys } from '../keys.ts'
 import { checkInPools, describe } from './endpoint.ts'
 import { networkUnknown } from './network-decisions.ts'
 import { type FenceRecord, type MacHolder, type NetworkRef, read, readEndpoint, readNetwork, writeEndpoint } from './records.ts'
+import { checkHasVf } from './sriov.ts'
 
 /** Records a checked endpoint. Throws network-unknown, mac-taken, claim-fenced, address-outside-pool. */
 export function putEndpoint(asked: Endpoint, claimRevision: bigint, now: string): Question<Endpoint> {
@@ -27,6 +28,7 @@ export function putEndpoint(asked: Endpoint, claimRevision: bigint, now: string)
       if (networkRecord === undefined) throw networkUnknown('id', networkId)
       const network = readNetwork(networkRecord)
       checkInPools(asked, network)
+      checkHasVf(asked, network)
       const index = known.get(at.index)
       if (index !== undefined && read<NetworkRef>(index).networkId !== networkId) {
         throw invalid(
@@ -40,8 +42,9 @@ export function putEndpoint(asked: Endpoint, claimRevision: bigint, now: string)
       checkMacFree(known, at.mac, asked, network.name)
       const after = { ...asked, networkName: network.name, networkKind: network.kind, createdAt: before?.createdAt ?? now, updatedAt: now }
       if (before !== undefined && sameEndpoint(before, after)) return { write: [], result: before }
-      // What is recorded already is no claim of the past: only new addresses are held against the fence.
-      if (before === undefined || !isSubset(after.addresses, before.addresses)) checkFence(known, at.fence, asked, claimRevision)
+      // What is recorded already is no claim of the past: only new addresses and another VF are held against the fence.
+      if (before === undefined || !isSubset(after.addresses, before.addresses) || after.vf?.pci !== before.vf?.pci)
+        checkFence(known, at.fence, asked, claimRevision)
       const write: Write[] = [{ put: at.endpoint, value: writeEndpoint(after) }]
       if (index === undefined) write.push({ put: at.index, value: JSON.stringify({ networkId }) })
       if (!known.has(at.mac)) write.push({ put: at.mac, value: JSON.stringify({ endpointId: id }) })
@@ -103,8 +106,8 @@ function checkMacFree(known: Known, macKey: string, asked: Endpoint, networkName
 function checkFence(known: Known, fenceKey: string, asked: Endpoint, claimRevision: bigint): void {
   const barred = barredUpTo(known, fenceKey)
   if (claimRevision > barred) return
-  throw new HeddleError('claim-fenced', `the addresses of ${describe(asked)} were given up because nothing had recorded the endpoint in time`, {
-    remedy: 'allocate again and record the endpoint with the new claim',
+  throw new HeddleError('claim-fenced', `what ${describe(asked)} had claimed was given up because nothing had recorded the endpoint in time`, {
+    remedy: 'claim again and record the endpoint with the new claims',
     details: { claimRevision: String(claimRevision), fencedUpTo: String(barred) },
   })
 }

@@ -3,6 +3,7 @@ import type { Endpoint, Network, PortMapping } from '@heddle/contract'
 import { checkContainerId, checkHostName, checkInterfaceName, checkOpaqueId, HeddleError, invalid, macOf } from '@heddle/core'
 import { canonicalIp, contains, formatAddressPrefix, formatMac, isInterfaceMac, parseAddressPrefix, parseMac, parsePrefix } from '@heddle/net'
 import { checkNetworkId, parsed } from './network.ts'
+import { checkVf } from './sriov.ts'
 
 const states = ['reserved', 'wired', 'detaching']
 const runtimes = ['docker', 'cni']
@@ -35,6 +36,7 @@ export function checkEndpoint(endpoint: Endpoint): Endpoint {
     interfaceName: interfaceName === '' ? '' : checkInterfaceName(interfaceName, 'endpoint.interfaceName'),
     containerId: containerId === '' ? '' : checkContainerId(containerId, 'endpoint.containerId'),
     ports: endpoint.ports.map((port, index) => checkPort(port, `endpoint.ports[${index}]`)),
+    vf: checkVf(endpoint.vf),
   }
 }
 

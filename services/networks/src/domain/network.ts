@@ -2,8 +2,9 @@
 import type { Network, PoolRef } from '@heddle/contract'
 import { checkNetworkName, checkOpaqueId, HeddleError, invalid } from '@heddle/core'
 import { contains, formatIp, formatPrefix, overlaps, type Prefix, parseIp, parsePrefix, sameIp, unassignable } from '@heddle/net'
+import { checkSriov, sriovFields } from './sriov.ts'
 
-const kinds = ['overlay', 'bridge']
+const kinds = ['overlay', 'bridge', 'sriov']
 const creators = ['cli', 'cni', 'docker']
 const minVni = 4096
 const maxVni = 16_777_215
@@ -18,17 +19,19 @@ const maxOptions = 64
 export function checkNetwork(network: Network, makeId: () => string, now: string): Network {
   const name = checkNetworkName(network.name, 'network.name')
   const id = network.id === '' ? makeId() : checkNetworkId(network.id, 'network.id')
-  if (!kinds.includes(network.kind)) throw invalid('network.kind', `network kind ${JSON.stringify(network.kind)} is unknown`, 'use "overlay" or "bridge"')
+  if (!kinds.includes(network.kind))
+    throw invalid('network.kind', `network kind ${JSON.stringify(network.kind)} is unknown`, 'use "overlay", "bridge" or "sriov"')
   if (network.kind === 'overlay' && (network.vni < minVni || network.vni > maxVni)) {
     throw invalid('network.vni', `an overlay network cannot have VNI ${network.vni}`, `claim one from ${minVni} to ${maxVni}`)
   }
-  if (network.kind === 'bridge' && network.vni !== 0) throw invalid('network.vni', 'a bridge network has no VNI', 'leave vni at 0')
+  if (network.kind !== 'overlay' && network.vni !== 0) throw invalid('network.vni', `a network of kind ${network.kind} has no VNI`, 'leave vni at 0')
+  const sriov = checkSriov(network)
   if (!creators.includes(network.createdBy))
     throw invalid('network.createdBy', `creator ${JSON.stringify(network.createdBy)} is unknown`, 'use "cli", "cni" or "docker"')
   const pools = checkPools(network.pools)
   checkMtu(network.mtu, pools)
   checkOptions(network.options)
-  return { ...network, id, name, pools, createdAt: now, revision: 0n }
+  return { ...network, id, name, pools, sriov, createdAt: now, revision: 0n }
 }
 
 /** One token of a NATS subject as well as of a key: no dots. */
@@ -46,6 +49,7 @@ export function differences(there: Network, asked: Network): Record<string, stri
   compare('kind', there.kind, asked.kind)
   compare('mtu', there.mtu, asked.mtu)
   compare('internal', there.internal, asked.internal)
+  for (const [field, a, b] of sriovFields(there, asked)) compare(field, a, b)
   compare('pools', there.pools.map(poolText).toSorted(), asked.pools.map(poolText).toSorted())
   compare('options', Object.entries(there.options).toSorted(), Object.entries(asked.options).toSorted())
   // A VNI follows from the network's id; under another id another one was claimed, which says nothing of the network.

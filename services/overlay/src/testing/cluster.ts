@@ -121,7 +121,7 @@ export class Endpoints {
       put: endpointKey(this.networkId, id),
       value: JSON.stringify(Endpoint.toJSON({ ...endpoint, updatedAt: systemClock.timestamp() })),
     })
-    if (state === 'detaching' || networkKind === 'bridge') this.expected.delete(id)
+    if (state === 'detaching' || networkKind !== 'overlay') this.expected.delete(id)
     else this.expected.set(id, { host, address })
     return revision
   }
