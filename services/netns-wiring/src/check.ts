@@ -54,9 +54,10 @@ async function checkHostSide({ context: { kernel } }: CheckParts, network: Netwo
   return differences
 }
 
-async function checkSandbox(
-  { context: { kernel } }: CheckParts,
-  wanted: EndpointShape,
+/** The interface, its addresses and routes. */
+export async function checkSandbox(
+  { context: { kernel } }: Pick<CheckParts, 'context'>,
+  wanted: Pick<EndpointShape, 'peerNs' | 'peerName' | 'mac' | 'mtu'>,
   sandbox: string,
   addresses: readonly string[],
   routes: readonly Route[],

@@ -12,6 +12,9 @@ export const wiringConfig = z.strictObject({
     .default({}),
   lingerMs: z.number().int().min(0).default(30_000).describe('How long the devices of a network stay after its last endpoint left the host'),
   reconcileMs: z.number().int().min(100).default(90_000).describe('Time between two comparisons of the kernel with the records'),
+  sysfsRoot: z.string().startsWith('/').default('/sys').describe('Where sysfs is mounted: SR-IOV devices are found and changed there'),
+  vfReportMs: z.number().int().min(100).default(10_000).describe('Time between two reports of VFs to vf-allocator; changes are reported at once'),
+  vfRepairMs: z.number().int().min(100).default(30_000).describe('Time between two searches for VFs that nobody holds and that are not at their baseline'),
   orphanGraceMs: z.number().int().min(0).default(60_000).describe('Age at which a link that no record names is removed'),
 })
 

@@ -75,6 +75,8 @@ export class Endpoints {
         bridge: shape.bridge,
         hostMac: shape.hostMac,
         bridgeMac: present.shape.bridgeMac,
+        pci: '',
+        deviceNodes: [],
       }
     })
   }

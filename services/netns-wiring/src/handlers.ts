@@ -3,31 +3,38 @@ import { isIP } from 'node:net'
 import type { Handlers } from '@heddle/bus'
 import { type Endpoint, isToken, type Network, type Route, type WiringDefinition } from '@heddle/contract'
 import { checkInterfaceName, checkOpaqueId, HeddleError, invalid } from '@heddle/core'
-import { checkEndpoint } from './check.ts'
+import { AddressError, canonicalPci } from '@heddle/net'
 import { withoutLength } from './domain/endpoint-steps.ts'
 import { attachments, findings, type InspectParts, inventory } from './inspect.ts'
+import { bindVf, readVf, vfAttachments } from './vf/read.ts'
+import { setVfs } from './vf/set-vfs.ts'
+import type { Ways } from './ways.ts'
 
-export type HandlerParts = InspectParts
+export interface HandlerParts extends InspectParts {
+  readonly ways: Ways
+}
 
 export function wiringHandlers(parts: HandlerParts): Handlers<WiringDefinition> {
-  const { endpoints, networks, publisher } = parts
+  const { endpoints, networks, publisher, ways, vfs } = parts
   return {
     async prepare(request, call) {
       const { network, endpoint } = checked(request)
-      return { existed: await endpoints.prepare(network, endpoint, call) }
+      return { existed: await ways.of(network).prepare(network, endpoint, call) }
     },
     async attach(request, call) {
       const { network, endpoint } = checked(request)
       checkAddresses(endpoint.addresses, 'endpoint.addresses')
       checkRoutes(request.routes)
-      return endpoints.attach(network, endpoint, request.routes, call)
+      return ways.of(network).attach(network, endpoint, request.routes, call)
     },
     async detach(request, call) {
-      return { existed: await endpoints.detach(checkOpaqueId(request.endpointId, 'endpoint_id'), request.networkId, call) }
+      checkOpaqueId(request.endpointId, 'endpoint_id')
+      if (request.vf !== undefined) checkPci(request.vf.pci, 'vf.pci')
+      return { existed: await ways.detach(request, call) }
     },
     async check(request, call) {
       const { network, endpoint } = checked(request)
-      return { differences: await checkEndpoint(parts, network, endpoint, request.routes, call) }
+      return { differences: await ways.check(network, endpoint, request.routes, call) }
     },
     async publishPorts(request, call) {
       checkOpaqueId(request.endpointId, 'endpoint_id')
@@ -46,7 +53,7 @@ export function wiringHandlers(parts: HandlerParts): Handlers<WiringDefinition> 
       return { ports: await endpoints.publish(request.endpointId, request.addresses.map(withoutLength), request.ports, call) }
     },
     async listAttachments(_request, call) {
-      return { attachments: await attachments(parts, call) }
+      return { attachments: [...(await attachments(parts, call)), ...(await vfAttachments(vfs.parts, call))] }
     },
     async removeNetwork(request, call) {
       await networks.remove(checkNetworkId(request.networkId, 'network_id'), call)
@@ -54,6 +61,19 @@ export function wiringHandlers(parts: HandlerParts): Handlers<WiringDefinition> 
     },
     async inspect(_request, call) {
       return { findings: await findings(parts, call), inventory: await inventory(parts, call) }
+    },
+    async setVfs(request, call) {
+      if (request.pf === '') throw invalid('pf', 'the PF is missing', 'name its PCI address or netdev')
+      return setVfs(vfs.parts, request, call)
+    },
+    async readVf({ pci }, call) {
+      return readVf(vfs.parts, checkPci(pci, 'pci'), call)
+    },
+    async repairVfs({ pci }, call) {
+      return { repairs: await vfs.repairs.all(pci === '' ? '' : checkPci(pci, 'pci'), call) }
+    },
+    async bindVf({ pci, driver }, call) {
+      return bindVf(vfs.parts, { pci: checkPci(pci, 'pci'), driver }, call)
     },
   }
 }
@@ -71,7 +91,25 @@ function checked(request: { network?: Network | undefined; endpoint?: Endpoint |
       throw invalid('endpoint.sandbox', `${JSON.stringify(endpoint.sandbox)} is no absolute path`)
     checkInterfaceName(endpoint.interfaceName, 'endpoint.interface_name')
   }
+  if (network.kind === 'sriov') {
+    const { vf } = endpoint
+    if (vf === undefined) throw invalid('endpoint.vf', `network ${network.name} is of kind sriov, but endpoint ${endpoint.id} names no VF`)
+    checkPci(vf.pci, 'endpoint.vf.pci')
+    for (const { first, last } of vf.settings?.trunk ?? []) {
+      if (first < 1 || last > 4094 || first > last)
+        throw invalid('endpoint.vf.settings.trunk', `${first} to ${last} is no range of VLANs`, 'VLANs are 1 to 4094')
+    }
+  }
   return { network, endpoint }
+}
+
+/** It becomes part of paths. */
+function checkPci(pci: string, field: string): string {
+  try {
+    return canonicalPci(pci)
+  } catch (error) {
+    throw error instanceof AddressError ? invalid(field, error.message, 'write it as 0000:3b:02.1') : error
+  }
 }
 
 /** It becomes a token of a subject, and the last part of an alias. */

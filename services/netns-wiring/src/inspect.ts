@@ -10,6 +10,8 @@ import { type LeftoverParts, leftovers } from './leftovers.ts'
 import type { HostNetworks } from './networks.ts'
 import type { Publisher } from './publisher.ts'
 import type { Registration } from './registration.ts'
+import { vfFindings } from './vf/findings.ts'
+import type { VfHost } from './vf/host.ts'
 
 export interface InspectParts extends LeftoverParts {
   readonly networks: HostNetworks
@@ -17,6 +19,7 @@ export interface InspectParts extends LeftoverParts {
   readonly publisher: Publisher
   readonly forwardPolicy: ForwardPolicy
   readonly registration: Registration
+  readonly vfs: VfHost
 }
 
 const ok = (subject: string, message: string): Finding => ({ level: 'ok', subject, message, remedy: '' })
@@ -41,7 +44,13 @@ export async function findings(parts: InspectParts, call: Call): Promise<Finding
   const bridges = [...parts.networks.present.values()].some(({ shape }) => shape.kind === 'bridge')
   const forwarding = bridges ? await parts.forwardPolicy.verify(call) : []
   const passing = forwarding.map(({ ok: passes, message, remedy }) => (passes ? ok('forwarding', message) : warning('forwarding', message, remedy)))
-  return [...kernel, ...underlayFindings(parts), ...passing, ...(await leftovers(parts, await ourLinks(parts, call), call))]
+  return [
+    ...kernel,
+    ...underlayFindings(parts),
+    ...passing,
+    ...(await vfFindings(parts.vfs.parts)),
+    ...(await leftovers(parts, await ourLinks(parts, call), call)),
+  ]
 }
 
 function underlayFindings({ context, registration }: InspectParts): Finding[] {

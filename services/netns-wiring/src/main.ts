@@ -2,9 +2,10 @@
 import { join } from 'node:path'
 import type { Bus, Serving } from '@heddle/bus'
 import { busServices } from '@heddle/contract'
-import type { Kernel, Namespace } from '@heddle/kernel'
+import { type Kernel, type Namespace, openSysfs, type Sysfs } from '@heddle/kernel'
 import type { ServiceMain } from '@heddle/runtime'
 import { type WiringConfig, wiringConfig } from './config.ts'
+import { isOurs } from './domain/names.ts'
 import { bridgeRules, vxlanRules } from './domain/nft-rules.ts'
 import { Endpoints } from './endpoints.ts'
 import { Fabric } from './fabric.ts'
@@ -18,12 +19,16 @@ import { Publisher } from './publisher.ts'
 import { Reconciler } from './reconcile.ts'
 import { Registration } from './registration.ts'
 import { findUnderlay, sameUnderlay } from './underlay.ts'
+import { VfHost, type VfSurroundings } from './vf/host.ts'
+import { Ways } from './ways.ts'
 
 export interface WiringParts {
   readonly bus: Bus
   readonly kernel: Kernel
   /** Another network namespace as the host's own: several hosts in one process (tests, labs). Default: the process's. */
   readonly hostNamespace?: Namespace
+  /** A made-up card (tests). Default: what `sysfsRoot` shows. */
+  readonly card?: { readonly sysfs: Sysfs; readonly surroundings: VfSurroundings }
 }
 
 /** The kernel keeps its sockets to this namespace open when it is given as a resident. */
@@ -36,7 +41,7 @@ export const wiringService: ServiceMain<WiringParts, WiringConfig> = {
   name: 'netns-wiring',
   summary: 'every kernel object of Heddle on one host',
   config: wiringConfig,
-  build(runtime, { bus, kernel, hostNamespace = 'own' }, config) {
+  build(runtime, { bus, kernel, hostNamespace = 'own', card }, config) {
     const { host, version, clock, logger, jobs } = runtime
     const context: HostContext = { host, version, kernel, bus, hostNs: hostNamespace, vxlanPort: config.vxlanPort, clock, logger, jobs, underlay: undefined }
     const fabric = new Fabric(kernel, fabricPath(config), (event) => reconciler.onLink(event))
@@ -55,7 +60,8 @@ export const wiringService: ServiceMain<WiringParts, WiringConfig> = {
     const publisher = new Publisher(bridgeTable, (call) => portsInUse(hostNamespace, call))
     const endpoints = new Endpoints(context, networks, fabric, publisher)
     const registration = new Registration(context)
-    const parts = { context, fabric, networks, endpoints, publisher, vxlanTable, bridgeTable, forwardPolicy, registration }
+    const vfs = new VfHost(context, card?.sysfs ?? openSysfs(config.sysfsRoot), config, card?.surroundings)
+    const parts = { context, fabric, networks, endpoints, vfs, publisher, vxlanTable, bridgeTable, forwardPolicy, registration }
     const reconciler: Reconciler = new Reconciler({ ...parts, graceMs: config.orphanGraceMs })
 
     const lookAtUnderlay = (signal: AbortSignal) =>
@@ -86,8 +92,14 @@ export const wiringService: ServiceMain<WiringParts, WiringConfig> = {
             logger.warn({ err: error }, 'an nftables table could not be loaded'),
           )
         }
-        watch = kernel.watchLinks(hostNamespace, (event) => reconciler.onLink(event))
-        serving = await bus.serve(busServices.wiring, wiringHandlers({ ...parts, orphans: (call) => reconciler.orphans(call) }), { host })
+        await background(context, startTimeoutMs, signal, (call) => vfs.start(call))
+        watch = kernel.watchLinks(hostNamespace, (event) => {
+          reconciler.onLink(event)
+          if (!isOurs(event.name)) vfs.onLink()
+        })
+        serving = await bus.serve(busServices.wiring, wiringHandlers({ ...parts, ways: new Ways(parts), orphans: (call) => reconciler.orphans(call) }), {
+          host,
+        })
         jobs.every('underlay', underlayPollMs, lookAtUnderlay)
         jobs.once('registration', (jobSignal) => registration.run(jobSignal))
         jobs.once('adoption', (jobSignal) => reconciler.untilInformed(jobSignal))
@@ -96,6 +108,7 @@ export const wiringService: ServiceMain<WiringParts, WiringConfig> = {
       async stop() {
         await serving?.stop()
         watch?.close()
+        vfs.stop()
         networks.close()
         fabric.close()
       },

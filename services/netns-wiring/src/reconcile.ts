@@ -121,7 +121,8 @@ export class Reconciler {
   /** Every network with an endpoint or a device here; whether all are well. One that fails does not keep the others from repair. */
   async #verifyNetworks(dumps: ReadonlyMap<Namespace, readonly LinkInfo[]>, call: Call): Promise<boolean> {
     const { networks, context } = this.#parts
-    const links = [...dumps.values()].flat()
+    // A VF's netdev that waits for dockerd bears an endpoint's mark too, but its network has nothing on the host.
+    const links = [...dumps.values()].flat().filter(({ name }) => isOurs(name))
     const used = new Set(links.flatMap(({ alias }) => parseEndpointAlias(alias)?.networkId ?? []))
     const devices = links.flatMap(({ alias }) => parseNetworkAlias(alias) ?? [])
     let well = true

@@ -56,7 +56,8 @@ export class MadeUpFunction {
   }
 
   unbind(): void {
-    for (const { name } of [...this.netdevs]) this.dropNetdev(name)
+    // Those in other namespaces too: the driver unregisters its netdevs wherever they are.
+    for (const present of this.netdevs.splice(0)) this.#hide(present)
     for (const name of ['driver', 'net', 'virtio0', 'infiniband', `vdpa${this.description.vdpa ?? ''}`]) this.#files.delete(`${this.folder}/${name}`)
     this.#files.delete(`bus/pci/drivers/${this.driver}/${this.pci}`)
     this.driver = ''
@@ -154,7 +155,8 @@ export class MadeUpFunction {
   }
 
   #hide(present: Present): void {
-    if (present.folder !== undefined) this.#files.delete(present.folder)
+    if (present.folder === undefined) return
+    this.#files.delete(present.folder)
     this.#files.delete(`class/net/${present.name}`)
     present.folder = undefined
   }

@@ -69,12 +69,20 @@ export function portSteps(shape: EndpointShape, hairpin: boolean): Step[] {
 
 /** Addresses, routes and the announcement inside the sandbox. When the engine does that, only the announcement, from the bridge. */
 export function configureSteps(shape: EndpointShape, addresses: readonly string[], routes: readonly Route[]): Step[] {
+  const { peerNs: ns, peerName: name, mac } = shape
   if (shape.handover) return announceFromBridge(shape, addresses.map(withoutLength))
-  const at = { ns: shape.peerNs, name: shape.peerName }
+  const steps = addressSteps(ns, name, addresses, routes)
+  if (addresses.length > 0) steps.push({ op: 'announce', ns, name, mac, addresses: addresses.map(withoutLength) })
+  return steps
+}
+
+/** Addresses and routes of a link inside a sandbox. */
+export function addressSteps(ns: Namespace, name: string, addresses: readonly string[], routes: readonly Route[]): Step[] {
+  const at = { ns, name }
   const steps: Step[] = []
   // Some runtimes make sandboxes with IPv6 switched off.
   if (addresses.some((address) => address.includes(':'))) {
-    steps.push({ op: 'sysctl', ns: shape.peerNs, path: `net/ipv6/conf/${shape.peerName}/disable_ipv6`, value: '0', tolerate: ['ENOENT'] })
+    steps.push({ op: 'sysctl', ns, path: `net/ipv6/conf/${name}/disable_ipv6`, value: '0', tolerate: ['ENOENT'] })
   }
   for (const address of addresses) steps.push({ op: 'address.replace', ...at, address })
   // A gateway must be on-link before a route may name it.
@@ -84,7 +92,6 @@ export function configureSteps(shape: EndpointShape, addresses: readonly string[
     // In a sandbox with several networks the first attached keeps the default route.
     steps.push(isDefault(destination) ? { op: 'route.add', ...route, tolerate: ['EEXIST'] } : { op: 'route.replace', ...route })
   }
-  if (addresses.length > 0) steps.push({ op: 'announce', ...at, mac: shape.mac, addresses: addresses.map(withoutLength) })
   return steps
 }
 

@@ -38,7 +38,7 @@ test('an overlay on a host without underlay is unavailable, a bridge network is 
 })
 
 const made = (shape: ReturnType<typeof shapeOf>): { bridge: LinkInfo; vxlan: LinkInfo } => {
-  const link = { alias: shape.alias, mtu: shape.mtu, up: true, running: true, peerIndex: 0, peerElsewhere: false, group: 0 }
+  const link = { alias: shape.alias, mtu: shape.mtu, up: true, running: true, peerIndex: 0, peerElsewhere: false, group: 0, parentDevice: '' }
   return {
     bridge: { ...link, index: 1, name: shape.bridge, mac: shape.bridgeMac, kind: 'bridge', masterIndex: 0 },
     vxlan: {

@@ -1,26 +1,30 @@
 /** A kernel in memory, for unit tests: links, addresses, entries and nftables elements as maps; no packets. */
-import { HeddleError } from '@heddle/core'
-import type { Feature, Kernel, LinkEvent, LinkInfo, Namespace, NeighbourInfo, NftElement, NftSet, Step } from '@heddle/kernel'
+import type {
+  DeviceEvent,
+  Feature,
+  Kernel,
+  LinkEvent,
+  LinkInfo,
+  MoveLink,
+  Namespace,
+  NeighbourInfo,
+  NftElement,
+  NftSet,
+  SetVf,
+  Step,
+  VfInfo,
+} from '@heddle/kernel'
 import { decodeValues, valuesHex } from '../domain/nft-bytes.ts'
 import { bridgeRules, vxlanRules } from '../domain/nft-rules.ts'
-
-type Mutable<T> = { -readonly [K in keyof T]: T[K] }
+import { type FakeHardware, type Mutable, Refusal } from './fake-hardware.ts'
 
 const keyOf = (ns: Namespace) => (ns === 'own' ? 'own' : ns.path)
 
-class Refusal extends HeddleError {
-  readonly errno: string
-  readonly index: number
-  readonly text = ''
-
-  constructor(errno: string, index = 0) {
-    super('kernel-refused', `the kernel refused: ${errno}`, { details: { errno } })
-    this.errno = errno
-    this.index = index
-  }
-}
-
 export class FakeKernel implements Kernel {
+  hardware: FakeHardware | undefined
+  /** Names that are another link's altname, `<namespace> <name>`. */
+  readonly altNames = new Set<string>()
+  readonly #deviceListeners = new Set<(event: DeviceEvent | undefined) => void>()
   readonly namespaces = new Map<
     string,
     { links: Map<string, Mutable<LinkInfo>>; entries: NeighbourInfo[]; addresses: { linkIndex: number; address: string }[] }
@@ -41,10 +45,20 @@ export class FakeKernel implements Kernel {
   async run(steps: readonly Step[]) {
     return steps.map((step, index) => {
       this.writes.push(`${step.op} ${'name' in step ? step.name : ''}`.trim())
+      if (step.op === 'vf.set') {
+        const refused = this.#setVf(step)
+        if (refused !== undefined) throw new Refusal(refused.errno, index, refused.setting)
+        return { startMs: 0, endMs: 0 }
+      }
       const errno = this.refusals.get(step.op)?.shift() ?? this.#step(step)
       if (errno !== undefined && !step.tolerate?.includes(errno)) throw new Refusal(errno, index)
       return { startMs: 0, endMs: 0 }
     })
+  }
+
+  #setVf(step: SetVf): { readonly errno: string; readonly setting?: string } | undefined {
+    const errno = this.refusals.get('vf.set')?.shift()
+    return errno === undefined ? this.hardware?.set(step) : { errno }
   }
 
   #step(step: Step): string | undefined {
@@ -67,13 +81,29 @@ export class FakeKernel implements Kernel {
         if (step.op === 'vxlan.add') made.vxlan = { vni: step.vni, local: step.local, port: step.port, learning: false }
         return undefined
       }
+      case 'vlan.add': {
+        const below = ns.links.get(step.link)
+        if (below === undefined || link !== undefined) return below === undefined ? 'ENODEV' : 'EEXIST'
+        this.#link(step.ns, step.name, 'vlan', step).peerIndex = below.index
+        return undefined
+      }
       case 'sysctl':
       case 'announce':
         return undefined
     }
     if (link === undefined) return 'ENODEV'
-    if (step.op === 'link.set') this.#settle(step.ns, link, step)
-    else if (step.op === 'bridge.port') {
+    if (step.op === 'link.move') return this.#move(step, link)
+    if (step.op === 'link.set') {
+      if (step.rename !== undefined && step.rename !== link.name) {
+        if (ns.links.has(step.rename)) return 'EEXIST'
+        if (link.up) return 'EBUSY'
+        this.#put(step.ns, step.ns, link, step.rename)
+      }
+      const errno = this.#settle(step.ns, link, step)
+      this.hardware?.changed()
+      return errno
+    }
+    if (step.op === 'bridge.port') {
       const { op: _op, ns: _ns, name: _name, ...flags } = step
       link.port = { learning: true, unicastFlood: true, neighbourSuppress: false, locked: false, isolated: false, guard: false, ...link.port, ...flags }
     } else if (step.op === 'address.replace') ns.addresses.push({ linkIndex: link.index, address: step.address })
@@ -107,6 +137,7 @@ export class FakeKernel implements Kernel {
       peerIndex: 0,
       peerElsewhere: false,
       group: 0,
+      parentDevice: '',
     }
     this.#of(ns).links.set(name, link)
     this.#settle(ns, link, settings)
@@ -117,12 +148,46 @@ export class FakeKernel implements Kernel {
     ns: Namespace,
     link: Mutable<LinkInfo>,
     { mac, mtu, alias, master, up }: { mac?: string; mtu?: number; alias?: string; master?: string; up?: boolean },
-  ): void {
-    if (mac !== undefined) link.mac = mac
+  ): string | undefined {
+    if (mac !== undefined && mac !== link.mac) {
+      const errno = link.parentDevice === '' ? undefined : this.hardware?.mac(link, mac)
+      if (errno !== undefined) return errno
+      if (link.parentDevice === '') link.mac = mac
+    }
     if (mtu !== undefined) link.mtu = mtu
     if (alias !== undefined) link.alias = alias
     if (up !== undefined) link.up = up
     if (master !== undefined) link.masterIndex = this.#of(ns).links.get(master)?.index ?? 0
+    return undefined
+  }
+
+  /** Whole or not at all, as the port promises. */
+  #move(step: MoveLink, link: Mutable<LinkInfo>): string | undefined {
+    const name = step.rename ?? link.name
+    if (this.#of(step.to).links.has(name) || this.altNames.has(`${keyOf(step.to)} ${name}`)) return 'EEXIST'
+    const before = { ...link }
+    this.#put(step.ns, step.to, link, name)
+    link.up = false
+    this.#of(step.ns).addresses = this.#of(step.ns).addresses.filter(({ linkIndex }) => linkIndex !== link.index)
+    const errno = this.#settle(step.to, link, step)
+    if (errno !== undefined) {
+      this.#put(step.to, step.ns, link, before.name)
+      Object.assign(link, before)
+    }
+    this.hardware?.changed()
+    return errno
+  }
+
+  #put(from: Namespace, to: Namespace, link: Mutable<LinkInfo>, name: string): void {
+    this.#of(from).links.delete(link.name)
+    link.name = name
+    this.#of(to).links.set(name, link)
+  }
+
+  /** A netdev of a device, as a driver makes it. */
+  addNetdev(name: string, parentDevice: string, mac: string): void {
+    const link = this.#link('own', name, '', {})
+    Object.assign(link, { parentDevice, mac })
   }
 
   async removeLink(ns: Namespace, name: string) {
@@ -143,9 +208,11 @@ export class FakeKernel implements Kernel {
   }
 
   async links(ns: Namespace) {
+    this.hardware?.looked()
     return [...this.#of(ns).links.values()].map((link) => ({ ...link }))
   }
   async link(ns: Namespace, name: string) {
+    this.hardware?.looked()
     const link = this.#of(ns).links.get(name)
     return link === undefined ? undefined : { ...link }
   }
@@ -166,7 +233,40 @@ export class FakeKernel implements Kernel {
   }
   async deleteNamespace(path: string) {
     this.writes.push('delete namespace')
+    this.endNamespace(path)
+  }
+
+  /** Its devices go back to the first namespace, under their names where these are free; all else is gone. */
+  endNamespace(path: string): void {
+    const own = this.#of('own')
+    for (const link of this.#of({ path }).links.values()) {
+      if (link.parentDevice === '') continue
+      link.name = own.links.has(link.name) ? `dev${link.index}` : link.name
+      link.up = false
+      own.links.set(link.name, link)
+    }
     this.namespaces.delete(path)
+    this.hardware?.changed()
+  }
+
+  addNamespace(path: string): void {
+    this.#add(path)
+  }
+
+  async vfs(_ns: Namespace, name: string) {
+    const vfs = this.hardware?.vfs(name)
+    if (vfs === undefined) throw new Refusal('ENODEV')
+    return vfs
+  }
+
+  watchDevices(listener: (event: DeviceEvent | undefined) => void) {
+    this.#deviceListeners.add(listener)
+    return { close: () => this.#deviceListeners.delete(listener) }
+  }
+
+  /** Tells of a device, as udev would hear it. */
+  tellDevice(event: DeviceEvent): void {
+    for (const listener of this.#deviceListeners) listener(event)
   }
   namespaceInode(path: string) {
     return this.namespaces.has(path) ? BigInt([...this.namespaces.keys()].indexOf(path) + 1) : undefined

@@ -1,0 +1,208 @@
+/** The host's PFs and VFs as they are reported: what is there, in which state, why, and which baseline is proposed. */
+import { Pf, Vf, type VfBaseline, type VfSettings } from '@heddle/contract'
+import type { Call } from '@heddle/core'
+import { isUserSpaceDriver, type LinkInfo, type Netdev, type PhysicalFunction, type VfInfo } from '@heddle/kernel'
+import { parseEndpointAlias } from '../domain/names.ts'
+import type { HostContext } from '../host-context.ts'
+import type { Cards, VfView } from './cards.ts'
+import { baselineDifferences } from './verify.ts'
+
+/** One VF as it was read, with what stands on its netdev or holds its device node. */
+export interface Seen {
+  readonly view: VfView
+  readonly pf: PhysicalFunction
+  readonly generation: string
+  /** Who but us uses it, in words; empty: nobody that can be seen. */
+  readonly user: string
+  /** Its netdev has its final name (udev), or none is to be expected any more. */
+  readonly settled: boolean
+}
+
+export interface Inventory {
+  readonly pfs: readonly Pf[]
+  readonly seen: readonly Seen[]
+}
+
+/** What the allocator has recorded of a VF in this generation. */
+export interface Recorded {
+  readonly baseline: VfBaseline | undefined
+  readonly claimed: boolean
+}
+
+const infiniband = 32
+/** A driver that is being bound registers its netdev within this time; without one after it, there is none on the host. */
+const netdevWaitMs = 5000
+
+export class InventoryReader {
+  readonly #context: HostContext
+  readonly #cards: Cards
+  readonly #users: (iommuGroup: string) => Promise<string>
+  readonly #isNamed: (link: LinkInfo) => boolean
+  readonly #firstSeenMs = new Map<string, number>()
+  #bootId: string | undefined
+
+  /** `users`: who has the device node of an IOMMU group open. `isNamed`: whether udev has done with a netdev. */
+  constructor(context: HostContext, cards: Cards, users: (iommuGroup: string) => Promise<string>, isNamed: (link: LinkInfo) => boolean) {
+    this.#context = context
+    this.#cards = cards
+    this.#users = users
+    this.#isNamed = isNamed
+  }
+
+  async read(call: Call): Promise<Inventory> {
+    const functions = await this.#cards.sysfs.physicalFunctions()
+    if (functions.length === 0) return { pfs: [], seen: [] }
+    const { kernel, hostNs, host } = this.#context
+    this.#bootId ??= await this.#cards.sysfs.bootId()
+    const [links, addresses, routes] = await Promise.all([kernel.links(hostNs, call), kernel.addresses(hostNs, call), kernel.routes(hostNs, call)])
+    const byName = new Map(links.map((link) => [link.name, link]))
+    const defaultRoutes = new Set(routes.filter(({ destination }) => destination.endsWith('/0')).map(({ linkIndex }) => linkIndex))
+    const carries = (link: LinkInfo | undefined) => link !== undefined && (defaultRoutes.has(link.index) || defaultRoutes.has(link.masterIndex))
+    const pfs: Pf[] = []
+    const seen: Seen[] = []
+    for (const pf of functions) {
+      const name = pf.netdevs[0]?.name ?? ''
+      const infos = name === '' || !byName.has(name) ? undefined : await this.#cards.infos(pf.pci, name, call)
+      pfs.push(pfMessage(pf, host, carries(byName.get(name))))
+      for (const vf of pf.vfs) {
+        const link = byName.get(vf.netdevs[0]?.name ?? '')
+        const view: VfView = { vf, pfName: infos === undefined ? '' : name, info: infos?.find(({ index }) => index === vf.index), link }
+        const generation = `${this.#bootId}:${vf.inode}`
+        const user = await this.#userOf(view, links, addresses, carries(link))
+        seen.push({ view, pf, generation, user, settled: this.#isSettled(view, generation) })
+      }
+    }
+    return { pfs, seen }
+  }
+
+  async #userOf(
+    { vf, link }: VfView,
+    links: readonly LinkInfo[],
+    addresses: readonly { linkIndex: number; address: string }[],
+    carries: boolean,
+  ): Promise<string> {
+    if (isUserSpaceDriver(vf.driver)) return this.#users(vf.iommuGroup)
+    if (link === undefined) return ''
+    const master = links.find(({ index }) => index === link.masterIndex)
+    const above = links.find(({ peerIndex, kind, peerElsewhere }) => kind !== 'veth' && kind !== '' && !peerElsewhere && peerIndex === link.index)
+    const address = addresses.find((one) => one.linkIndex === link.index && !/^fe80:/i.test(one.address))
+    if (master !== undefined) return `${link.name} is a port of ${master.name}`
+    if (above !== undefined) return `${above.name} stands on ${link.name}`
+    if (carries) return `${link.name} carries a default route of the host`
+    return address === undefined ? '' : `${link.name} has address ${address.address} of the host`
+  }
+
+  #isSettled({ vf, link }: VfView, generation: string): boolean {
+    const nowMs = this.#context.clock.monotonicMs()
+    const first = this.#firstSeenMs.get(generation) ?? nowMs
+    this.#firstSeenMs.set(generation, first)
+    const waited = nowMs - first >= netdevWaitMs
+    if (vf.driver === '' || isUserSpaceDriver(vf.driver)) return true
+    return waited || (link !== undefined && this.#isNamed(link))
+  }
+}
+
+export type VfState = 'ready' | 'used' | 'foreign' | 'dirty' | 'quarantined' | 'new'
+
+/** What a VF is, from what was read and what is recorded: physical, so a VF that is claimed but not yet touched is "ready". Pure. */
+export function stateOf(
+  { view, user, settled }: Seen,
+  recorded: Recorded,
+  quarantined: string | undefined,
+): { readonly state: VfState; readonly reason: string } {
+  const { vf, info, link } = view
+  const kernelDriver = vf.driver !== '' && !isUserSpaceDriver(vf.driver)
+  const { baseline, claimed } = recorded
+  const differences = baseline === undefined ? [] : baselineDifferences(view, baseline)
+  if (claimed && (baseline === undefined || differences.length > 0)) return { state: 'used', reason: '' }
+  if (user !== '') return { state: 'foreign', reason: user }
+  if (info === undefined) return { state: 'foreign', reason: "its PF has no netdev in the host's namespace, so it cannot be set" }
+  if (quarantined !== undefined) return { state: 'quarantined', reason: quarantined }
+  const marked = link === undefined ? undefined : parseEndpointAlias(link.alias)
+  const isElsewhere = kernelDriver && link === undefined && baseline?.name !== ''
+  if (isElsewhere && (settled || baseline !== undefined)) return { state: 'foreign', reason: "its netdev is not in the host's namespace" }
+  if (baseline === undefined) {
+    return marked === undefined
+      ? { state: 'new', reason: 'no baseline is recorded yet' }
+      : { state: 'dirty', reason: `the netdev bears the mark of endpoint ${marked.endpointId}` }
+  }
+  return differences.length > 0 ? { state: 'dirty', reason: differences.join(', ') } : { state: 'ready', reason: '' }
+}
+
+/** What a VF is like that nobody uses; undefined while that cannot be said. */
+export function proposedBaseline({ view, user, settled }: Seen): VfBaseline | undefined {
+  const { vf, info, link } = view
+  if (info === undefined || user !== '' || !settled) return undefined
+  if (vf.driver !== '' && !isUserSpaceDriver(vf.driver) && (link === undefined || link.alias.startsWith('heddle:'))) return undefined
+  return { settings: settingsOf(info, link?.mtu), name: link?.name ?? '', mac: link?.mac ?? '', driver: vf.driver }
+}
+
+export function settingsOf(info: VfInfo, mtu: number | undefined): VfSettings {
+  return {
+    mac: info.mac,
+    vlan: info.vlan,
+    vlanQos: info.qos,
+    vlanProto: info.protocol,
+    spoofchk: info.spoofchk,
+    trust: info.trust,
+    minTxRate: info.minTxRate,
+    maxTxRate: info.maxTxRate,
+    linkState: info.linkState,
+    mtu,
+    trunk: [],
+  }
+}
+
+export function vfMessage(host: string, seen: Seen, state: { readonly state: string; readonly reason: string }): Vf {
+  const { view, pf, generation } = seen
+  const { vf, info, link } = view
+  const { pci, index, vendor, device, driver, numaNode, iommuGroup, rdmaDevices, vdpaDevices, representor } = vf
+  const baseline = proposedBaseline(seen)
+  return Vf.fromPartial({
+    host,
+    pci,
+    pf: pf.pci,
+    index,
+    vendor,
+    device,
+    driver,
+    name: link?.name ?? '',
+    mac: link?.mac ?? '',
+    numaNode,
+    linkType: linkType(vf.netdevs[0] ?? pf.netdevs[0]),
+    iommuGroup,
+    rdmaDevices: [...rdmaDevices],
+    vdpaDevices: [...vdpaDevices],
+    representor,
+    generation,
+    ...state,
+    ...(info === undefined ? {} : { settings: settingsOf(info, link?.mtu) }),
+    ...(baseline === undefined ? {} : { baseline }),
+    pfName: pf.netdevs[0]?.name ?? '',
+  })
+}
+
+function pfMessage(pf: PhysicalFunction, host: string, carriesDefaultRoute: boolean): Pf {
+  const { pci, vendor, device, driver, numaNode, totalVfs, numVfs, rdmaDevices } = pf
+  const uplink = pf.netdevs[0]
+  return Pf.fromPartial({
+    host,
+    pci,
+    names: pf.netdevs.map(({ name }) => name),
+    vendor,
+    device,
+    driver,
+    numaNode,
+    linkType: linkType(uplink),
+    mac: uplink?.mac ?? '',
+    mtu: uplink?.mtu ?? 0,
+    carrier: uplink?.carrier ?? false,
+    totalVfs,
+    numVfs,
+    eswitchMode: pf.switchdev ? 'switchdev' : 'legacy',
+    rdmaDevices: [...rdmaDevices],
+    carriesDefaultRoute,
+  })
+}
+
+const linkType = (netdev: Netdev | undefined): string => (netdev?.type === infiniband ? 'infiniband' : 'ether')

@@ -1,0 +1,190 @@
+/**
+ * Puts a VF back to its baseline from whatever state it is in: out of its sandbox first (down, so that nothing of the container is sent
+ * while settings are reset), then its PF's settings, its driver, MAC, MTU and mark, each verified. Level-triggered: it compares, so it
+ * may be ended and begun again at any step.
+ */
+import type { VfBaseline } from '@heddle/contract'
+import { type Call, HeddleError, hashId, sleep } from '@heddle/core'
+import { isUserSpaceDriver } from '@heddle/kernel'
+import { parseEndpointAlias } from '../domain/names.ts'
+import { kernelFailure, refusalOf } from '../errors.ts'
+import type { HostContext } from '../host-context.ts'
+import type { Admin } from './admin.ts'
+import type { Cards, VfView } from './cards.ts'
+import type { Drivers } from './drivers.ts'
+import { moveOut, noTrunkText } from './plan.ts'
+import { noMac } from './shape.ts'
+import { baselineDifferences } from './verify.ts'
+import type { Place, Whereabouts } from './whereabouts.ts'
+
+export interface PutBackParts {
+  readonly context: HostContext
+  readonly cards: Cards
+  readonly admin: Admin
+  readonly drivers: Drivers
+  readonly whereabouts: Whereabouts
+}
+
+/** Where its netdev probably is: looked at before all namespaces are. */
+export interface Hint {
+  readonly sandbox?: string
+  readonly endpointId?: string
+}
+
+export interface PutBackResult {
+  /** Empty: it is at its baseline, or does not exist any more. */
+  readonly left: readonly string[]
+  /** Whether something had to be done. */
+  readonly changed: boolean
+  /** Its netdev, if it has one, is in the host's namespace. */
+  readonly out: boolean
+}
+
+const tries = 4
+const pauseMs = 100
+/** A namespace that is being destroyed gives its netdevs back from a kernel worker, a moment after its path is gone. */
+const returnWaitMs = 2000
+
+/** What a netdev is called when its own name and the one it had in the container are taken on the host. */
+export const refugeName = (pci: string): string => `hv${hashId(pci).slice(0, 11)}`
+
+export class PutBack {
+  readonly #parts: PutBackParts
+
+  constructor(parts: PutBackParts) {
+    this.#parts = parts
+  }
+
+  /** Throws only when the call ends. */
+  async run(pci: string, baseline: VfBaseline, hint: Hint, call: Call): Promise<PutBackResult> {
+    const { cards, context } = this.#parts
+    const state = { changed: false, named: false, rebind: false }
+    let left: string[] = []
+    for (let attempt = 0; ; attempt++) {
+      const view = await cards.read(pci, call)
+      if (view === undefined) return { left: [], changed: state.changed, out: true }
+      const differences = [...baselineDifferences(view, baseline), ...(await this.#misnamed(view, baseline, state.named, call))]
+      const out = view.link !== undefined || !hasNetdev(view, baseline)
+      if (differences.length === 0) return { left: [], changed: state.changed, out: true }
+      if (attempt === tries) return { left: left.length > 0 ? left : differences, changed: state.changed, out }
+      if (attempt > 0) await sleep(call.clock, pauseMs * attempt, call.signal)
+      state.changed = true
+      state.rebind = attempt > 1
+      try {
+        await this.#once(view, baseline, hint, state, call)
+        left = []
+      } catch (error) {
+        if (call.signal.aborted) throw error
+        left = [...differences, HeddleError.from(error).message]
+        context.logger.debug({ err: error, vf: pci, attempt }, 'a VF could not be put back at once')
+      }
+    }
+  }
+
+  async #once(before: VfView, baseline: VfBaseline, hint: Hint, state: { named: boolean; rebind: boolean }, call: Call): Promise<void> {
+    const { context, cards, drivers } = this.#parts
+    const { pci } = before.vf
+    const ns = context.hostNs
+    let view = before
+    if (hasNetdev(view, baseline) && view.link === undefined) {
+      await this.#bringHome(view, baseline, hint, call)
+      state.named = true
+      view = await cards.get(pci, call)
+    } else if (view.link !== undefined && parseEndpointAlias(view.link.alias) !== undefined) {
+      state.named = true
+      await context.kernel.run([{ op: 'link.set', ns, name: view.link.name, up: false }], call)
+    }
+    if (view.vf.trunkFile !== '') await cards.sysfs.writeTrunk(view.vf.trunkFile, noTrunkText, call)
+    const { macChanged } = await this.#reset(view, baseline, call)
+    if (view.vf.driver !== baseline.driver) {
+      state.named = true
+      await drivers.bindBack(pci, baseline.driver, baseline.name !== '' && !isUserSpaceDriver(baseline.driver), call)
+    } else if (view.link !== undefined && view.link.mac !== baseline.mac && (state.rebind || drivers.needsRebind(view.vf.driver, macChanged))) {
+      state.named = true
+      await drivers.rebind(pci, call)
+    }
+    await this.#settle(pci, baseline, state.named, call)
+  }
+
+  async #reset(view: VfView, baseline: VfBaseline, call: Call): Promise<{ readonly macChanged: boolean }> {
+    const settings = baseline.settings ?? { trunk: [] }
+    try {
+      return await this.#parts.admin.set(view, settings, baseline.mac, call)
+    } catch (error) {
+      // Not every driver takes a MAC back; the VF's own set by the PF is the same to everybody else.
+      const noTaking = HeddleError.is(error) && error.code === 'unsupported' && error.details['setting'] === 'mac'
+      if (!noTaking || settings.mac !== noMac || baseline.mac === '') throw error
+      return this.#parts.admin.set(await this.#parts.cards.get(view.vf.pci, call), { ...settings, mac: baseline.mac }, '', call)
+    }
+  }
+
+  /** Name, MAC, MTU; the mark goes last: until then a process that starts anew sees that the VF was not put back. */
+  async #settle(pci: string, baseline: VfBaseline, named: boolean, call: Call): Promise<void> {
+    const { context, cards } = this.#parts
+    const ns = context.hostNs
+    const view = await cards.get(pci, call)
+    const { link } = view
+    if (link === undefined) return
+    const wrongName = (await this.#misnamed(view, baseline, named, call)).length > 0
+    const name = wrongName ? baseline.name : link.name
+    const mtu = baseline.settings?.mtu
+    const changes = {
+      ...(link.mac === baseline.mac || baseline.mac === '' ? {} : { mac: baseline.mac }),
+      ...(mtu === undefined || link.mtu === mtu ? {} : { mtu }),
+      ...(link.alias === '' ? {} : { alias: '' }),
+    }
+    await context.kernel.run(
+      [
+        // A link that is up is not renamed before Linux 6.2.
+        ...(wrongName
+          ? ([
+              { op: 'link.set', ns, name: link.name, up: false },
+              { op: 'link.set', ns, name: link.name, rename: name },
+            ] as const)
+          : []),
+        ...(Object.keys(changes).length > 0 ? ([{ op: 'link.set', ns, name, ...changes }] as const) : []),
+      ],
+      call,
+    )
+  }
+
+  /** Its name should be the baseline's when that is free; only for a netdev that was ours or made anew. */
+  async #misnamed({ link }: VfView, baseline: VfBaseline, named: boolean, call: Call): Promise<string[]> {
+    if (!named || link === undefined || baseline.name === '' || link.name === baseline.name) return []
+    const { kernel, hostNs } = this.#parts.context
+    const taken = (await kernel.link(hostNs, baseline.name, call)) !== undefined
+    return taken ? [] : [`its netdev is named ${link.name}, not ${baseline.name}`]
+  }
+
+  async #bringHome(view: VfView, baseline: VfBaseline, hint: Hint, call: Call): Promise<void> {
+    const { whereabouts, drivers } = this.#parts
+    const { pci } = view.vf
+    const place = (await whereabouts.inside(hint.sandbox ?? '', pci, call, hint.endpointId)) ?? (await whereabouts.anywhere(pci, call))
+    if (place !== undefined) return this.#moveHome(place, baseline, pci, call)
+    // Seen nowhere: it comes back by itself, or the driver makes another one (sriov-cni #349).
+    if ((await drivers.netdev(pci, call, returnWaitMs)) === undefined) await drivers.rebind(pci, call)
+  }
+
+  async #moveHome({ namespace, link, above }: Place, baseline: VfBaseline, pci: string, call: Call): Promise<void> {
+    const { kernel, hostNs } = this.#parts.context
+    const ns = { path: namespace }
+    for (const { name } of above) await kernel.removeLink(ns, name, call)
+    // Its own name where that is free, else the one it has, else one that nobody else gives.
+    const names = [...new Set([baseline.name, link.name, refugeName(pci)])]
+    for (const name of names) {
+      const step = moveOut(ns, link.name, hostNs, name)
+      try {
+        await kernel.run([step], call)
+        return
+      } catch (error) {
+        if (refusalOf(error)?.errno === 'EEXIST' && name !== names.at(-1)) continue
+        throw kernelFailure(error, [step], kernel, namespace)
+      }
+    }
+  }
+}
+
+/** Whether a netdev is to be somewhere: the VF has its own kernel driver. */
+function hasNetdev({ vf }: VfView, baseline: VfBaseline): boolean {
+  return baseline.name !== '' && vf.driver === baseline.driver && !isUserSpaceDriver(vf.driver)
+}

@@ -1,0 +1,127 @@
+/**
+ * Finds VFs that are not as they should be and puts them back: at start, on a timer, and when asked. Never one that is claimed or in
+ * somebody else's use. When vf-allocator does not answer, everything stays.
+ */
+import { busServices, type VfRepair } from '@heddle/contract'
+import { type Call, HeddleError } from '@heddle/core'
+import { parseEndpointAlias } from '../domain/names.ts'
+import { Suspects } from '../domain/suspects.ts'
+import type { VfEndpoints, VfParts } from './endpoints.ts'
+import { type Seen, stateOf } from './inventory.ts'
+import { baselineDifferences } from './verify.ts'
+
+type Outcome = 'clean' | 'repaired' | 'quarantined' | 'held'
+
+export class VfRepairs {
+  readonly #parts: VfParts
+  readonly #endpoints: VfEndpoints
+  /** Claims may be on their way when a netdev with a mark is found in a namespace: it is looked at twice. */
+  readonly #strays: Suspects
+
+  constructor(parts: VfParts, endpoints: VfEndpoints, graceMs: number) {
+    this.#parts = parts
+    this.#endpoints = endpoints
+    this.#strays = new Suspects(graceMs)
+  }
+
+  /** What the timer does. */
+  async round(call: Call): Promise<void> {
+    const { reporter, context } = this.#parts
+    // Nothing is known of claims without a fresh answer.
+    if (!(await reporter.tell(call)) || !reporter.hasDevices) return
+    let changed = false
+    for (const seen of reporter.seen) {
+      const { outcome, differences } = await this.#one(seen, false, call)
+      if (outcome === 'repaired') context.logger.info({ vf: seen.view.vf.pci, differences }, 'a VF was put back to its baseline')
+      changed ||= outcome === 'repaired' || (outcome === 'quarantined' && differences.length > 0)
+    }
+    changed = (await this.#putBackStrays(call)) || changed
+    if (changed) await reporter.tell(call)
+  }
+
+  /** Every VF, or one; those in quarantine too, whenever they were tried last. Throws vf-unknown, unavailable. */
+  async all(pci: string, call: Call): Promise<VfRepair[]> {
+    const { reporter, cards } = this.#parts
+    if (pci !== '') await cards.get(pci, call)
+    await reporter.now(call)
+    const repairs: VfRepair[] = []
+    for (const seen of reporter.seen) {
+      if (pci !== '' && seen.view.vf.pci !== pci) continue
+      repairs.push({ pci: seen.view.vf.pci, ...(await this.#one(seen, true, call)) })
+    }
+    await reporter.tell(call)
+    return repairs
+  }
+
+  /** In the VF's queue, and with what is true then: an attach may have come between. */
+  #one(seen: Seen, forced: boolean, call: Call): Promise<{ outcome: Outcome; differences: string[] }> {
+    const { reporter, held, vfQueue, cards, quarantine, putBack } = this.#parts
+    const { pci } = seen.view.vf
+    return vfQueue.run(pci, async () => {
+      const claim = reporter.claim(pci)
+      const { baseline } = reporter.recorded(seen)
+      const view = await cards.read(pci, call)
+      if (view === undefined || baseline === undefined) return { outcome: 'clean', differences: [] }
+      const differences = baselineDifferences(view, baseline)
+      if (claim?.releasing) return this.#release(seen, claim.owner, differences, call)
+      if (claim !== undefined || held.of(pci) !== undefined) return { outcome: 'held', differences: [] }
+      const { state } = stateOf({ ...seen, view }, { baseline, claimed: false }, quarantine.reason(view.vf))
+      if (state === 'foreign') return { outcome: 'held', differences }
+      if (differences.length === 0) {
+        quarantine.clear(view.vf)
+        return { outcome: 'clean', differences }
+      }
+      if (!forced && !quarantine.due(view.vf)) return { outcome: 'quarantined', differences: [] }
+      const { left } = await putBack.run(pci, baseline, {}, call)
+      if (left.length > 0) {
+        quarantine.add(view.vf, left)
+        return { outcome: 'quarantined', differences }
+      }
+      quarantine.clear(view.vf)
+      return { outcome: 'repaired', differences }
+    })
+  }
+
+  /** A claim whose owner is gone: put back, verified, then freed. A VF in quarantine is freed too: it is not offered. */
+  async #release(seen: Seen, owner: string, differences: string[], call: Call): Promise<{ outcome: Outcome; differences: string[] }> {
+    const { reporter, context, quarantine } = this.#parts
+    const { vf } = seen.view
+    const claim = reporter.claim(vf.pci)
+    try {
+      await this.#endpoints.putBack({ pci: vf.pci, baseline: reporter.baseline(vf.pci) }, owner, '', call)
+      const request = owner === '' ? { host: context.host, pci: vf.pci } : { owner }
+      await context.bus.client(busServices.vfAllocator).release({ ...request, revision: claim?.revision ?? 0n }, call)
+    } catch (error) {
+      if (call.signal.aborted) throw error
+      context.logger.warn({ err: error, vf: vf.pci, endpoint: owner }, 'a VF whose endpoint is gone is not free yet; trying again')
+      return { outcome: 'quarantined', differences: [...differences, HeddleError.from(error).message] }
+    }
+    return { outcome: quarantine.reason(vf) === undefined ? 'repaired' : 'quarantined', differences }
+  }
+
+  /** A netdev in some namespace that bears our mark and that no claim names: its record was lost. */
+  async #putBackStrays(call: Call): Promise<boolean> {
+    const { reporter, held, whereabouts, putBack, vfQueue, context } = this.#parts
+    const strays = new Map<string, { readonly namespace: string; readonly endpointId: string }>()
+    for (const { view } of reporter.seen) {
+      const { pci } = view.vf
+      if (view.link !== undefined || view.vf.driver === '' || reporter.claim(pci) !== undefined || held.of(pci) !== undefined) continue
+      if (reporter.baseline(pci)?.driver !== view.vf.driver) continue
+      const place = await whereabouts.anywhere(pci, call)
+      const mark = place === undefined ? undefined : parseEndpointAlias(place.link.alias)
+      if (place !== undefined && mark !== undefined) strays.set(pci, { namespace: place.namespace, endpointId: mark.endpointId })
+    }
+    let changed = false
+    for (const pci of this.#strays.round(strays.keys(), context.clock.monotonicMs())) {
+      const stray = strays.get(pci)
+      const baseline = reporter.baseline(pci)
+      if (stray === undefined || baseline === undefined) continue
+      context.logger.warn({ vf: pci, ...stray }, 'putting back a VF that no claim names')
+      await vfQueue.run(pci, async () => {
+        if (held.of(pci) === undefined) await putBack.run(pci, baseline, { sandbox: stray.namespace, endpointId: stray.endpointId }, call)
+      })
+      changed = true
+    }
+    return changed
+  }
+}

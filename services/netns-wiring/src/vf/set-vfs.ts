@@ -1,0 +1,85 @@
+/** Makes or removes the VFs of a PF: through 0, as the kernel demands, so nobody may use one of them. */
+import { busServices, type SetVfsResponse } from '@heddle/contract'
+import { type Call, HeddleError, invalid, remainingMs, sleep, undoCall, withCall } from '@heddle/core'
+import type { PhysicalFunction } from '@heddle/kernel'
+import type { VfParts } from './endpoints.ts'
+import { stateOf } from './inventory.ts'
+
+const unholdMs = 3000
+const pollMs = 100
+/** Drivers probe many VFs one after the other. */
+const readyWaitMs = 60_000
+
+/** Throws pf-unknown, pf-in-use, invalid-argument, kernel-refused, unavailable. */
+export async function setVfs(parts: VfParts, wanted: { readonly pf: string; readonly count: number }, call: Call): Promise<SetVfsResponse> {
+  const { context, reporter, cards } = parts
+  const { host } = context
+  const pf = await findPf(parts, wanted.pf)
+  if (wanted.count > pf.totalVfs) {
+    throw invalid('count', `PF ${nameOf(pf)} has at most ${pf.totalVfs} VFs, not ${wanted.count}`, `choose 0 to ${pf.totalVfs}`)
+  }
+  if (pf.numVfs !== wanted.count) {
+    const allocator = context.bus.client(busServices.vfAllocator)
+    // The allocator must know of this process before it holds for it.
+    await reporter.now(call)
+    await allocator.holdPf({ host, pf: pf.pci, epoch: reporter.epoch }, call)
+    try {
+      await reporter.now(call)
+      checkUnused(parts, pf)
+      await cards.sysfs.setNumVfs(pf.pci, wanted.count, {}, call)
+      await untilReady(parts, pf.pci, wanted.count, call)
+    } finally {
+      await withCall(undoCall(call, unholdMs), (late) => allocator.unholdPf({ host, pf: pf.pci }, late)).catch((error: unknown) =>
+        context.logger.warn({ err: error, pf: pf.pci }, 'a PF is held until these hands start anew: no VF of it is claimed'),
+      )
+    }
+  } else await reporter.now(call)
+  return { pf: reporter.pfs.find(({ pci }) => pci === pf.pci), vfs: reporter.messages().filter((vf) => vf.pf === pf.pci) }
+}
+
+async function findPf({ cards, context }: VfParts, wanted: string): Promise<PhysicalFunction> {
+  const functions = await cards.sysfs.physicalFunctions()
+  const pf = functions.find(({ pci, netdevs }) => pci === wanted || netdevs.some(({ name }) => name === wanted))
+  if (pf !== undefined) return pf
+  const has = functions.length === 0 ? 'it has none' : `it has ${functions.map(nameOf).join(', ')}`
+  throw new HeddleError('pf-unknown', `host ${context.host} has no device ${JSON.stringify(wanted)} that can have VFs: ${has}`, {
+    field: 'pf',
+    remedy: 'name a PCI address or netdev of "heddle pf ls"; SR-IOV may have to be switched on in the firmware',
+    details: { pf: wanted, host: context.host },
+  })
+}
+
+/** By the kernel's word: claims were looked at when the PF was held. */
+function checkUnused({ reporter, quarantine }: VfParts, pf: PhysicalFunction): void {
+  for (const seen of reporter.seen) {
+    const { vf } = seen.view
+    if (vf.pf !== pf.pci) continue
+    const { state, reason } = stateOf(seen, reporter.recorded(seen), quarantine.reason(vf))
+    if (state !== 'used' && state !== 'foreign') continue
+    throw new HeddleError('pf-in-use', `VF ${vf.pci} of PF ${nameOf(pf)} is in use${reason === '' ? '' : `: ${reason}`}`, {
+      field: 'pf',
+      remedy: 'end what uses it: every VF of a PF is removed when their number changes',
+      details: { pf: pf.pci, pci: vf.pci },
+    })
+  }
+}
+
+/** Every VF with its driver and its baseline recorded. */
+async function untilReady({ cards, reporter }: VfParts, pci: string, count: number, call: Call): Promise<void> {
+  const endMs = call.clock.monotonicMs() + Math.min(readyWaitMs, remainingMs(call))
+  for (;;) {
+    await reporter.now(call)
+    const pf = await cards.sysfs.physicalFunction(pci)
+    const mine = reporter.seen.filter(({ view }) => view.vf.pf === pci)
+    const bound = mine.every(({ view }) => view.vf.driver !== '' || pf?.driversAutoprobe === false)
+    if (pf?.numVfs === count && mine.length === count && bound && mine.every((seen) => reporter.recorded(seen).baseline !== undefined)) return
+    if (call.clock.monotonicMs() >= endMs) {
+      throw new HeddleError('deadline-exceeded', `PF ${pci} has ${mine.length} of ${count} VFs, not all with driver and netdev yet`, {
+        remedy: 'see "heddle vf ls" in a moment, and the kernel log for what the driver says',
+      })
+    }
+    await sleep(call.clock, pollMs, call.signal)
+  }
+}
+
+const nameOf = ({ netdevs, pci }: PhysicalFunction): string => (netdevs[0] === undefined ? pci : `${netdevs[0].name} (${pci})`)
