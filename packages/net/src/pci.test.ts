@@ -6,6 +6,8 @@ test('a PCI address is read with or without domain and written in one way', (t) 
   t.is(canonicalPci('3B:02.1'), '0000:3b:02.1')
   t.is(canonicalPci('0000:3b:02.1'), '0000:3b:02.1')
   t.is(canonicalPci('10000:01:1f.7'), '10000:01:1f.7')
+  t.is(canonicalPci('00010000:01:1f.7'), '10000:01:1f.7')
+  t.is(canonicalPci('00000000:01:1f.7'), '0000:01:1f.7')
 })
 
 test('what is no PCI address is refused, a path above all', (t) => {

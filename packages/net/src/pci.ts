@@ -13,7 +13,7 @@ export function isPciAddress(text: string): boolean {
 export function canonicalPci(text: string): string {
   const [, domain = '0000', bus, device, fn] = shape.exec(text) ?? []
   if (fn === undefined) throw new AddressError(text, 'is not a PCI address: write it as 0000:3b:02.1')
-  return `${domain}:${bus}:${device}.${fn}`.toLowerCase()
+  return `${domain.replace(/^0+(?=[0-9a-f]{4})/i, '')}:${bus}:${device}.${fn}`.toLowerCase()
 }
 
 /** VF indexes of `0-3,7`, ascending and each once. Throws AddressError. */

@@ -100,6 +100,7 @@ async function orPutBack(io: Io, pci: string, before: Binding, change: () => Pro
   try {
     await change()
   } catch (error) {
+    if (!(await io.tree.exists(io.tree.device(pci)))) throw error
     try {
       await putBack(io, pci, before)
     } catch (undo) {

@@ -7,6 +7,7 @@ const refusal = (code: string) => Object.assign(new Error('refused'), { code })
 test('what libuv calls ENOTSUP is the kernel EOPNOTSUPP, so that a netdev without a switch has no switch id instead of an error', (t) => {
   t.is(errnoOf(refusal('ENOTSUP')), 'EOPNOTSUPP')
   t.is(errnoOf(refusal('Unknown system error -524')), 'ENOTSUPP')
+  t.is(errnoOf(refusal('Unknown system error -517')), 'E517')
   t.is(errnoOf(refusal('EBUSY')), 'EBUSY')
   t.is(errnoOf('no error'), '')
 })

@@ -19,12 +19,13 @@ const remedies: Readonly<Record<string, string>> = {
 
 /**
  * The kernel's name of what it refused with. libuv says ENOTSUP for errno 95 (EOPNOTSUPP, what a netdev without a switch answers),
- * and has no name for the kernel's own 524.
+ * and has no name for the kernel's own: 524 (ENOTSUPP), 517 (E517, a driver that must be tried later).
  */
 export function errnoOf(error: unknown): string {
   const { code = '' } = error instanceof Error ? (error as NodeJS.ErrnoException) : {}
   if (code === 'ENOTSUP') return 'EOPNOTSUPP'
-  return code === 'Unknown system error -524' ? 'ENOTSUPP' : code
+  if (code === 'Unknown system error -524') return 'ENOTSUPP'
+  return code.replace(/^Unknown system error -(\d+)$/, 'E$1')
 }
 
 /** `kernel-refused` with errno, path and value in its details; what is no refusal of the kernel stays what it is. */

@@ -84,7 +84,7 @@ export async function readVf(tree: Tree, pci: string): Promise<VirtualFunction |
   if (pf === '') return undefined
   const device = tree.device(pf)
   const entries = await tree.names(device)
-  const [index] = [...(await virtfns(tree, device, entries))].find(([, vf]) => vf === pci) ?? []
+  const index = await indexOf(tree, device, entries, pci)
   if (index === undefined) return undefined
   const representors = await representorsOf(tree, pf, await readPorts(tree, device, entries), [index])
   return await readVfOf(tree, pf, entries, index, pci, representors)
@@ -110,6 +110,20 @@ async function virtfns(tree: Tree, device: string, entries: readonly string[]): 
   const links = entries.filter((name) => /^virtfn\d+$/.test(name)).sort(naturally)
   const targets = await Promise.all(links.map((name) => tree.target(`${device}/${name}`)))
   return new Map(links.map((name, at): [number, string] => [Number(name.slice('virtfn'.length)), targets[at] ?? '']).filter(([, vf]) => vf !== ''))
+}
+
+/** Addresses of VFs are a progression (First VF Offset and VF Stride of the SR-IOV capability): two links tell where any other is. */
+async function indexOf(tree: Tree, device: string, entries: readonly string[], pci: string): Promise<number | undefined> {
+  const [first, second] = await Promise.all([tree.target(`${device}/virtfn0`), tree.target(`${device}/virtfn1`)])
+  const guess = second === '' ? 0 : (routingId(pci) - routingId(first)) / (routingId(second) - routingId(first))
+  if (Number.isInteger(guess) && (await tree.target(`${device}/virtfn${guess}`)) === pci) return guess
+  return [...(await virtfns(tree, device, entries))].find(([, vf]) => vf === pci)?.[0]
+}
+
+/** Bus, device and function as 16 bits. */
+function routingId(pci: string): number {
+  const [, bus = '', slot = '', fn = ''] = pci.split(/[:.]/)
+  return (Number.parseInt(bus, 16) << 8) + (Number.parseInt(slot, 16) << 3) + Number(fn)
 }
 
 /** `0x8086` as `8086`. */

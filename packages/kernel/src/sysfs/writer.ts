@@ -26,63 +26,69 @@ parentPort.on('message', ({ path, value }) => {
 /** Rejects with an error that has `code`, the name of the errno. */
 export type Write = (path: string, value: string) => Promise<void>
 
-interface Rested {
+interface Thread {
   readonly worker: Worker
-  readonly end: NodeJS.Timeout
+  pending?: { readonly resolve: () => void; readonly reject: (error: Error) => void } | undefined
+  end?: NodeJS.Timeout
 }
 
 export class WriterThreads {
-  #threads = 0
-  readonly #idle: Rested[] = []
+  /** Those that write, hang or rest. */
+  readonly #threads = new Set<Thread>()
+  readonly #resting: Thread[] = []
   readonly #waiting: (() => void)[] = []
 
   readonly write: Write = async (path, value) => {
-    const worker = await this.#take()
-    let kept = false
+    const thread = await this.#take()
     try {
       await new Promise<void>((resolve, reject) => {
-        worker.once('message', (failure: { code: string; message: string } | undefined) => {
-          kept = true
-          if (failure === undefined) resolve()
-          else reject(Object.assign(new Error(failure.message), { code: failure.code }))
-        })
-        worker.once('error', reject)
-        worker.once('exit', () => reject(new Error('the thread that writes to sysfs has ended')))
-        worker.postMessage({ path, value })
+        thread.pending = { resolve, reject }
+        thread.worker.postMessage({ path, value })
       })
     } finally {
-      worker.removeAllListeners()
-      if (kept) this.#rest(worker)
-      else this.#threads--
+      thread.pending = undefined
+      if (this.#threads.has(thread)) this.#rest(thread)
       this.#waiting.shift()?.()
     }
   }
 
-  async #take(): Promise<Worker> {
+  async #take(): Promise<Thread> {
     for (;;) {
-      const rested = this.#idle.pop()
+      const rested = this.#resting.pop()
       if (rested !== undefined) {
         clearTimeout(rested.end)
         rested.worker.ref()
-        return rested.worker
+        return rested
       }
-      if (this.#threads < mostThreads) {
-        this.#threads++
-        return new Worker(source, { eval: true, name: 'sysfs', execArgv: [], resourceLimits: { maxYoungGenerationSizeMb: 1, maxOldGenerationSizeMb: 16 } })
-      }
+      if (this.#threads.size < mostThreads) return this.#start()
       await new Promise<void>((resolve) => this.#waiting.push(resolve))
     }
   }
 
-  #rest(worker: Worker): void {
-    worker.unref()
-    const rested: Rested = { worker, end: setTimeout(() => this.#end(rested), idleMs).unref() }
-    this.#idle.push(rested)
+  #start(): Thread {
+    const worker = new Worker(source, { eval: true, name: 'sysfs', execArgv: [], resourceLimits: { maxYoungGenerationSizeMb: 1, maxOldGenerationSizeMb: 16 } })
+    const thread: Thread = { worker }
+    this.#threads.add(thread)
+    worker.on('message', (failure: { readonly code: string; readonly message: string } | undefined) => {
+      if (failure === undefined) thread.pending?.resolve()
+      else thread.pending?.reject(Object.assign(new Error(failure.message), { code: failure.code }))
+    })
+    const ended = (error: Error) => {
+      this.#threads.delete(thread)
+      thread.pending?.reject(error)
+    }
+    worker.on('error', ended)
+    worker.on('exit', () => ended(new Error('the thread that writes to sysfs has ended')))
+    return thread
   }
 
-  #end(rested: Rested): void {
-    this.#idle.splice(this.#idle.indexOf(rested), 1)
-    this.#threads--
-    void rested.worker.terminate()
+  #rest(thread: Thread): void {
+    thread.worker.unref()
+    this.#resting.push(thread)
+    thread.end = setTimeout(() => {
+      this.#resting.splice(this.#resting.indexOf(thread), 1)
+      this.#threads.delete(thread)
+      void thread.worker.terminate()
+    }, idleMs).unref()
   }
 }

@@ -1,7 +1,7 @@
 /** Files and links of the made-up tree, in the layout of /sys. Whatever appears, changes or goes does so whole, as sysfs' readers are used to. */
 import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { dirname, join, relative } from 'node:path'
+import { basename, dirname, join, relative } from 'node:path'
 
 const homes = new Set<string>()
 process.once('exit', () => {
@@ -42,7 +42,7 @@ export class Files {
     const draft = this.#newAside()
     mkdirSync(draft)
     for (const [name, value] of Object.entries(files)) writeFileSync(join(draft, name), `${value}\n`)
-    for (const [name, target] of Object.entries(links)) symlinkSync(relative(this.path(path), this.path(target)), join(draft, name))
+    for (const [name, target] of Object.entries(links)) symlinkSync(this.#toward(path, target), join(draft, name))
     this.#place(draft, path)
   }
 
@@ -52,7 +52,7 @@ export class Files {
 
   link(path: string, target: string): void {
     mkdirSync(dirname(this.path(path)), { recursive: true })
-    symlinkSync(relative(dirname(this.path(path)), this.path(target)), this.path(path))
+    symlinkSync(this.#toward(dirname(path), target), this.path(path))
   }
 
   move(path: string, to: string): void {
@@ -66,6 +66,11 @@ export class Files {
   /** Set aside rather than deleted: another folder would be given its inode, which sysfs never does. */
   bury(path: string): void {
     renameSync(this.path(path), this.#newAside())
+  }
+
+  /** Ends in the name of what it leads to, as links of sysfs do: readers take that for an address. */
+  #toward(folder: string, target: string): string {
+    return join(relative(this.path(folder), this.path(dirname(target))), basename(target))
   }
 
   #newAside(): string {

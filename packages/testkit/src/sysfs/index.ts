@@ -45,6 +45,11 @@ export class MadeUpSysfs {
     return this.#kernel.function(pci).netdevs.flatMap(({ name, folder }) => (folder === undefined ? [] : [name]))
   }
 
+  /** How many of its netdevs are in other namespaces. */
+  away(pci: string): number {
+    return this.#kernel.function(pci).netdevs.filter(({ folder }) => folder === undefined).length
+  }
+
   /** Somebody else writes it: through 0. */
   setNumVfs(pf: string, count: number): void {
     this.#kernel.setNumVfs(pf, 0)
