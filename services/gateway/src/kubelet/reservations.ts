@@ -66,7 +66,8 @@ export class Reservations {
     const { cluster } = this.#parts
     return this.#alone(async () => {
       if (this.givenAtMs(vf.pci) > askedAtMs) return false
-      if (vf.baseline !== undefined && vf.driver !== vf.baseline.driver) await cluster.wiring.bindVf({ pci: vf.pci }, call)
+      // Whatever is recorded: while a VF is claimed its driver is not.
+      await cluster.wiring.bindVf({ pci: vf.pci }, call)
       await cluster.vfAllocator.release({ host: cluster.host, pci: vf.pci, revision: vf.claim?.revision ?? 0n }, call)
       this.#files.remove(vf.pci)
       return true
