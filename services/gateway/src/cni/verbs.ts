@@ -1,7 +1,7 @@
 /** The CNI commands, each as a call of a flow. */
 import type { Network } from '@heddle/contract'
 import { allPages, type Call, HeddleError, hashId } from '@heddle/core'
-import { type Attached, attach, findEndpoint, withDefaults } from '../flows/attach.ts'
+import { type Attached, attach, findEndpoint, routesOf } from '../flows/attach.ts'
 import { differencesTo, differs } from '../flows/definition.ts'
 import { detach } from '../flows/detach.ts'
 import { orUnknown } from '../flows/directory.ts'
@@ -65,7 +65,7 @@ export async function check(parts: FlowParts, env: CniEnvironment, config: CniCo
   const network = await parts.directory.byName(config.name, call)
   const [endpoint, { claims }] = await together([findEndpoint(parts, id, call), parts.cluster.ipam.listClaims({ owner: id }, call)])
   if (endpoint === undefined) throw drifted([`container ${env.containerId} has no endpoint on network ${config.name}`])
-  const routes = withDefaults(network, endpoint.addresses, asked)
+  const routes = routesOf(network, endpoint.addresses, { routes: asked })
   const { differences } = await parts.cluster.wiring.check({ network, endpoint, routes }, call)
   const claimed = new Set(claims.map((claim) => `${claim.address}/${claim.prefixLength}`))
   const resulted = new Set(previous.ips.map((ip) => ip.address))

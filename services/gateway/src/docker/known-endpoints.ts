@@ -6,7 +6,7 @@ import type { Claim, Endpoint } from '@heddle/contract'
 import { type Call, HeddleError } from '@heddle/core'
 import { findEndpoint } from '../flows/attach.ts'
 import type { FlowParts } from '../flows/parts.ts'
-import { highestRevision } from '../flows/plan.ts'
+import { claimRevisionOf } from '../flows/plan.ts'
 
 const maxEntries = 4096
 
@@ -61,7 +61,7 @@ export class KnownEndpoints {
     if (known !== undefined) return known
     const [endpoint, { claims }] = await Promise.all([findEndpoint(parts, id, call), parts.cluster.ipam.listClaims({ owner: id }, call)])
     if (endpoint === undefined) return undefined
-    const found = { endpoint, claimRevision: highestRevision(claims), asked: claims.map(claimKey) }
+    const found = { endpoint, claimRevision: claimRevisionOf(claims), asked: claims.map(claimKey) }
     this.learn(found)
     return found
   }

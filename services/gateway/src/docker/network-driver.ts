@@ -8,18 +8,19 @@
 import type { Endpoint, Network, VfAttachment } from '@heddle/contract'
 import { type Call, HeddleError, macOf, undoCall, withCall } from '@heddle/core'
 import { hostIpField, macField } from '../fields.ts'
-import { findEndpoint } from '../flows/attach.ts'
+import { findEndpoint, vfUndoTimeoutMs } from '../flows/attach.ts'
 import { briefly } from '../flows/briefly.ts'
-import { detach, detachAhead, releaseVf } from '../flows/detach.ts'
+import { detach, detachAhead } from '../flows/detach.ts'
 import { later } from '../flows/later.ts'
 import type { FlowParts } from '../flows/parts.ts'
-import { familyOf, gatewayFor, highestRevision, poolIdsOf, wantsOf } from '../flows/plan.ts'
+import { claimRevisionOf, familyOf, gatewayFor, poolIdsOf, wantsOf } from '../flows/plan.ts'
 import { together, undoing } from '../flows/undo.ts'
+import { releaseVf } from '../flows/vf.ts'
 import type { Body } from './bodies.ts'
 import { claimKey, endpointUnknown, type KnownEndpoint, type KnownEndpoints } from './known-endpoints.ts'
 import type { DockerNetworks } from './networks.ts'
 import { parseIfname } from './options.ts'
-import { claimForDocker, type EndpointVf } from './vf-endpoint.ts'
+import { claimForDocker } from './vf-endpoint.ts'
 
 const prepareTimeoutMs = 5000
 const detachTimeoutMs = 5000
@@ -50,18 +51,19 @@ export class NetworkDriver {
       const network = await this.#networks.find(body.NetworkID, call)
       return undoing(this.#parts, call, async (undo) => {
         let preparing: Promise<unknown> | undefined
-        undo.add('forget and detach', async (late) => {
+        const takeBack = async (late: Call) => {
           // A VF that is set after it was given up would be set for whoever has it next.
           await preparing
           await this.#takeBack(network, id, late)
-        })
+        }
+        undo.add('forget and detach', takeBack, network.kind === 'sriov' ? vfUndoTimeoutMs : undefined)
         const claimed =
-          network.kind === 'sriov' ? await claimForDocker(this.#parts, network, id, mac, call) : { vf: undefined, mac: mac || macOf(id), revision: 0n }
+          network.kind === 'sriov' ? await claimForDocker(this.#parts, network, id, mac, call) : { attachment: undefined, mac: mac || macOf(id), revision: 0n }
         const draft = this.#draft(network, id, claimed, interfaceName)
         preparing = this.#prepare(network, draft, call)
         const claims = addresses.length > 0 ? await this.#adopt(network, id, addresses, call) : await this.#allocate(network, id, call)
         const endpoint = { ...draft, addresses: claims.map((claim) => `${claim.address}/${claim.prefixLength}`) }
-        const known = { endpoint, claimRevision: lower(highestRevision(claims), claimed.revision), asked: addresses.length > 0 ? claims.map(claimKey) : [] }
+        const known = { endpoint, claimRevision: claimRevisionOf(claims, claimed.revision), asked: addresses.length > 0 ? claims.map(claimKey) : [] }
         undo.add('expect the releases', async () => this.#known.settle(known.asked))
         await this.#put(network, known, call)
         return answer(endpoint)
@@ -93,7 +95,14 @@ export class NetworkDriver {
   /** Docker forgets the endpoint whatever is answered, so what cannot be done now is done later. */
   async deleteEndpoint(body: Body<'endpoint'>, call: Call): Promise<object> {
     const known = this.#known.peek(body.EndpointID)
-    const wish = { endpointId: body.EndpointID, networkId: known?.endpoint.networkId ?? '', sandbox: '', interfaceName: '', vf: known?.endpoint.vf }
+    const wish = {
+      endpointId: body.EndpointID,
+      networkId: known?.endpoint.networkId ?? '',
+      sandbox: '',
+      interfaceName: '',
+      networkKind: known?.endpoint.networkKind,
+      vf: known?.endpoint.vf,
+    }
     this.#known.forget(wish.endpointId)
     this.#known.settle(known?.asked ?? [])
     try {
@@ -113,7 +122,12 @@ export class NetworkDriver {
     return { Value: { 'heddle.network': networkName, 'heddle.state': state, ...(vf === undefined ? {} : vfFields(vf)) } }
   }
 
-  #draft(network: Network, id: string, { mac, vf }: Pick<EndpointVf, 'mac'> & { vf: VfAttachment | undefined }, interfaceName: string): Endpoint {
+  #draft(
+    network: Network,
+    id: string,
+    { mac, attachment: vf }: { readonly mac: string; readonly attachment: VfAttachment | undefined },
+    interfaceName: string,
+  ): Endpoint {
     return {
       id,
       networkId: network.id,
@@ -198,11 +212,6 @@ function nothingToMove({ id, vf }: Endpoint): HeddleError {
 
 function vfFields({ pci, pf, settings }: VfAttachment): object {
   return { 'heddle.vf': pci, 'heddle.pf': pf, 'heddle.vlan': settings?.vlan ?? 0 }
-}
-
-/** Each of the two brains fences its own claims: see PutEndpointRequest.claim_revision. */
-function lower(one: bigint, other: bigint): bigint {
-  return one === 0n || other === 0n ? one || other : one < other ? one : other
 }
 
 function addressFields(addresses: readonly string[]): object {

@@ -5,11 +5,12 @@
 import type { AttachResponse, Endpoint, Network, Route } from '@heddle/contract'
 import { type Call, HeddleError, macOf, undoCall, withCall } from '@heddle/core'
 import type { FlowParts } from './parts.ts'
-import { defaultRoutes, familyOf, highestRevision, wantsOf } from './plan.ts'
+import { claimRevisionOf, defaultRoutes, familyOf, wantsOf } from './plan.ts'
 import { together, type Undo, undoing } from './undo.ts'
+import { type ClaimedVf, claimVf, planVf, releaseVf, sameVf, type VfWish } from './vf.ts'
 
 export interface AttachWish {
-  /** What is recorded, but for network, host, state and addresses; an empty `mac` is derived from the id. */
+  /** What is recorded, but for network, host, state and addresses; an empty `mac` is the VF's own, or derived from the id. */
   readonly endpoint: Pick<Endpoint, 'id' | 'containerId' | 'containerName' | 'interfaceName' | 'sandbox' | 'mac' | 'ports' | 'runtime'>
   /** Finds the network, from the directory if it is known; also checks whether it suits the wish. */
   readonly network: (call: Call) => Promise<Network>
@@ -17,6 +18,10 @@ export interface AttachWish {
   readonly addresses: readonly string[]
   /** Beside the default routes, or instead of the one of the same destination. */
   readonly routes: readonly Route[]
+  /** No default routes but those among `routes`. */
+  readonly onlyRoutes?: boolean
+  /** Networks of kind sriov. */
+  readonly vf?: VfWish | undefined
 }
 
 export interface Attached {
@@ -24,7 +29,11 @@ export interface Attached {
   readonly endpoint: Endpoint
   readonly routes: readonly Route[]
   readonly wiring: AttachResponse
+  readonly vf: ClaimedVf['vf'] | undefined
 }
+
+/** Putting a VF back may take several tries of a driver that is slow. */
+export const vfUndoTimeoutMs = 10_000
 
 /** Codes that may mean no more than that the directory's entry is out of date, or that a sweep was faster: once more from the start. */
 const stale: ReadonlySet<string> = new Set(['network-unknown', 'pool-unknown', 'conflict', 'claim-fenced'])
@@ -50,30 +59,44 @@ async function attachTo(parts: FlowParts, network: Network, wish: AttachWish, ca
   const { host, ipam, networks, wiring } = parts.cluster
   const { id, sandbox, interfaceName } = wish.endpoint
   const wants = wantsOf(network, wish.addresses)
-  const draft = { ...wish.endpoint, mac: wish.endpoint.mac || macOf(id), networkId: network.id, networkName: network.name, networkKind: network.kind, host }
+  const vfPlan = network.kind === 'sriov' ? planVf(network, wish.vf) : undefined
+  const common = { ...wish.endpoint, networkId: network.id, networkName: network.name, networkKind: network.kind, host }
+  const macWithoutVf = wish.endpoint.mac || macOf(id)
 
   await parts.endpoints.freed(call)
   return undoing(parts, call, async (undo) => {
+    let claimed: ClaimedVf | undefined
+    const prepare = async () => {
+      if (vfPlan !== undefined) claimed = await claimVf(parts, network, vfPlan, wish.endpoint, call)
+      const draft = { ...common, mac: claimed?.mac ?? macWithoutVf, vf: claimed?.attachment }
+      const { existed } = await wiring.prepare({ network, endpoint: draft }, call)
+      return { draft, existed }
+    }
     undo.add('release the addresses', (late) => ipam.release({ owner: id }, late))
-    undo.add('remove the interface', (late) => wiring.detach({ endpointId: id, networkId: network.id, sandbox, interfaceName }, late))
-    const [{ allocations }, { existed }] = await unlessRecorded(parts, wish, undo, call, () =>
-      together([
-        wants.length === 0 ? { allocations: [] } : ipam.allocate({ owner: id, host, wants }, call),
-        wiring.prepare({ network, endpoint: draft }, call),
-      ]),
+    undo.add(
+      'remove the interface',
+      async (late) => {
+        await wiring.detach({ endpointId: id, networkId: network.id, sandbox, interfaceName, vf: claimed?.attachment }, late)
+        // Only a VF that was put back may be offered again; the sweep has the host's hands do it when this did not.
+        if (vfPlan !== undefined) await releaseVf(parts, id, late)
+      },
+      vfPlan === undefined ? undefined : vfUndoTimeoutMs,
+    )
+    const [{ allocations }, { draft, existed }] = await unlessRecorded(parts, wish, undo, call, () =>
+      together([wants.length === 0 ? { allocations: [] } : ipam.allocate({ owner: id, host, wants }, call), prepare()]),
     )
     if (existed) {
       const recorded = await findEndpoint(parts, id, call)
       if (recorded !== undefined) {
         undo.disarm()
-        return repeat(parts, network, wish, recorded, call)
+        return repeat(parts, network, wish, recorded, claimed, call)
       }
     }
 
     const claims = allocations.flatMap(({ claim }) => (claim === undefined ? [] : [claim]))
     const addresses = claims.map((claim) => `${claim.address}/${claim.prefixLength}`)
-    const claimRevision = highestRevision(claims)
-    const routes = withDefaults(network, addresses, wish.routes)
+    const claimRevision = claimRevisionOf(claims, claimed?.revision)
+    const routes = routesOf(network, addresses, wish)
     const endpoint = { ...draft, addresses, state: 'wired' }
     undo.add('forget the endpoint', (late) => networks.deleteEndpoint({ id }, late))
     const [record, wired] = await together([
@@ -83,7 +106,7 @@ async function attachTo(parts: FlowParts, network: Network, wish: AttachWish, ca
         ? undefined
         : wiring.publishPorts({ endpointId: id, network, addresses: addresses.map(bare), ports: wish.endpoint.ports }, call),
     ])
-    return { network, endpoint: record.endpoint ?? { ...endpoint, createdAt: '', updatedAt: '', revision: 0n }, routes, wiring: wired }
+    return { network, endpoint: record.endpoint ?? { ...endpoint, createdAt: '', updatedAt: '', revision: 0n }, routes, wiring: wired, vf: claimed?.vf }
   })
 }
 
@@ -94,13 +117,14 @@ export async function findEndpoint(parts: FlowParts, id: string, call: Call): Pr
 }
 
 /** The routes asked for, and the default routes they do not replace. A route without gateway goes to the network's own. */
-export function withDefaults(network: Network, addresses: readonly string[], asked: readonly Route[]): Route[] {
+export function routesOf(network: Network, addresses: readonly string[], { routes, onlyRoutes = false }: Pick<AttachWish, 'routes' | 'onlyRoutes'>): Route[] {
   const defaults = defaultRoutes(network, addresses)
-  const completed = asked.map((route) => ({
+  const completed = routes.map((route) => ({
     ...route,
     gateway: route.gateway || (defaults.find((one) => familyOf(one.destination) === familyOf(route.destination))?.gateway ?? ''),
   }))
-  return [...defaults.filter((one) => !asked.some((route) => route.destination === one.destination)), ...completed]
+  if (onlyRoutes) return completed
+  return [...defaults.filter((one) => !routes.some((route) => route.destination === one.destination)), ...completed]
 }
 
 /**
@@ -120,13 +144,14 @@ async function unlessRecorded<T>(parts: FlowParts, wish: AttachWish, undo: Undo,
   }
 }
 
-async function repeat(parts: FlowParts, network: Network, wish: AttachWish, recorded: Endpoint, call: Call): Promise<Attached> {
+async function repeat(parts: FlowParts, network: Network, wish: AttachWish, recorded: Endpoint, claimed: ClaimedVf | undefined, call: Call): Promise<Attached> {
   const { wiring } = parts.cluster
   if (recorded.state !== 'wired' || recorded.networkId !== network.id || !isSameWish(wish, recorded)) throw exists(recorded)
-  const routes = withDefaults(network, recorded.addresses, wish.routes)
+  if (claimed !== undefined && !sameVf(claimed.attachment, recorded.vf)) throw exists(recorded)
+  const routes = routesOf(network, recorded.addresses, wish)
   const { differences } = await wiring.check({ network, endpoint: recorded, routes }, call)
   if (differences.length > 0) throw exists(recorded)
-  return { network, endpoint: recorded, routes, wiring: await wiring.attach({ network, endpoint: recorded, routes }, call) }
+  return { network, endpoint: recorded, routes, wiring: await wiring.attach({ network, endpoint: recorded, routes }, call), vf: claimed?.vf }
 }
 
 function isSameWish(wish: AttachWish, recorded: Endpoint): boolean {

@@ -39,7 +39,7 @@ export function differencesTo(network: Network, wanted: CreateNetworkRequest): s
   if (wanted.vni !== 0) compare('VNI', network.vni, wanted.vni)
   compare('options', sorted(network.options), sorted(wanted.options))
   if (wanted.subnets.length > 0) compare('subnets', list(network.pools), list(wanted.subnets))
-  compare('VFs', vfsText(network.sriov), vfsText(wanted.sriov))
+  if (!['', '{}'].includes(vfsText(wanted.sriov))) compare('VFs', vfsText(network.sriov), vfsText(wanted.sriov))
   for (const subnet of wanted.subnets) {
     const pool = network.pools.find((one) => one.prefix === subnet.prefix)
     if (subnet.gateway !== '' && pool !== undefined) compare(`gateway in ${subnet.prefix}`, pool.gateway, subnet.gateway)

@@ -2,10 +2,11 @@
  * Detaches an endpoint. The interface must go; the brains are then told, and what cannot be told to them in time is
  * released by their sweeps, which find that the host has no interface for the record and no record for the claims.
  */
-import type { VfAttachment } from '@heddle/contract'
+import type { DeleteEndpointResponse, VfAttachment } from '@heddle/contract'
 import { type Call, HeddleError, undoCall, withCall } from '@heddle/core'
 import { briefly } from './briefly.ts'
 import type { FlowParts } from './parts.ts'
+import { releaseVf } from './vf.ts'
 
 export interface DetachWish {
   readonly endpointId: string
@@ -13,6 +14,8 @@ export interface DetachWish {
   readonly networkId: string
   readonly sandbox: string
   readonly interfaceName: string
+  /** Of the network; empty where it is not known. */
+  readonly networkKind?: string | undefined
   /** Where it is known; else the hands ask for the claim. */
   readonly vf?: VfAttachment | undefined
 }
@@ -38,27 +41,34 @@ export function detachAhead(parts: FlowParts, wish: DetachWish, call: Call): Pro
 }
 
 /**
- * Forgets the record and frees addresses and VF, side by side and within the release budget. Only after the hands said that the
- * interface is gone, and a VF at its baseline: it may be somebody else's the moment it is free. Never fails.
+ * Forgets the record and frees the addresses, side by side and within the release budget, and the VF of an endpoint that has
+ * one or may have one. Never fails. Only after the hands have detached it: a VF is put back by then.
  */
-export function release(parts: FlowParts, { endpointId, vf }: Pick<DetachWish, 'endpointId' | 'vf'>, call: Call): Promise<void> {
+export function release(parts: FlowParts, wish: Pick<DetachWish, 'endpointId' | 'networkKind' | 'vf'>, call: Call): Promise<void> {
   const { ipam, networks } = parts.cluster
+  const id = wish.endpointId
   return briefly(call, parts.releaseTimeoutMs, async (late) => {
-    const forgotten = networks.deleteEndpoint({ id: endpointId }, late)
-    const outcomes = await Promise.allSettled([
-      forgotten,
-      ipam.release({ owner: endpointId }, late),
-      vf === undefined
-        ? forgotten.then(({ endpoint }) => (endpoint?.vf === undefined ? undefined : releaseVf(parts, endpointId, late)))
-        : releaseVf(parts, endpointId, late),
-    ])
+    const forgotten = networks.deleteEndpoint({ id }, late)
+    const outcomes = await Promise.allSettled([forgotten, ipam.release({ owner: id }, late), freeVf(parts, wish, forgotten, late)])
     const failed = outcomes.flatMap((outcome) => (outcome.status === 'rejected' ? [HeddleError.from(outcome.reason).message] : []))
     if (failed.length > 0)
-      parts.logger.warn({ endpoint: endpointId, failed }, 'the interface is gone, but not all brains were told; their sweeps will release the rest')
+      parts.logger.warn({ endpoint: id, failed }, 'the interface is gone, but not all brains were told; their sweeps will release the rest')
   })
 }
 
-/** Of a VF that is back at its baseline. */
-export function releaseVf(parts: FlowParts, owner: string, call: Call): Promise<unknown> {
-  return parts.cluster.vfAllocator.release({ owner }, call)
+/** Without a question more for an endpoint on a bridge or an overlay: the network is known, or the record that is deleted says it. */
+async function freeVf(
+  parts: FlowParts,
+  { endpointId, networkKind = '', vf }: Pick<DetachWish, 'endpointId' | 'networkKind' | 'vf'>,
+  forgotten: Promise<DeleteEndpointResponse>,
+  call: Call,
+): Promise<void> {
+  if (vf === undefined && networkKind !== 'sriov') {
+    const mayBe = await forgotten.then(
+      ({ endpoint }) => (endpoint === undefined ? networkKind === '' : endpoint.networkKind === 'sriov'),
+      () => networkKind === '',
+    )
+    if (!mayBe) return
+  }
+  await releaseVf(parts, endpointId, call)
 }

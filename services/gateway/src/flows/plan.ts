@@ -33,11 +33,14 @@ export function poolIdsOf(network: Pick<Network, 'pools'>, family: Family): stri
   return network.pools.filter((pool) => familyOf(pool.prefix) === family).map((pool) => pool.poolId)
 }
 
-/** What PutEndpoint is told of the claims: see PutEndpointRequest.claim_revision. */
-export function highestRevision(claims: readonly Claim[]): bigint {
+/**
+ * What PutEndpoint is told of the claims, `vf` being the revision of the VF's if there is one: the lower of the two kinds,
+ * because each of the two brains fences its own. See PutEndpointRequest.claim_revision.
+ */
+export function claimRevisionOf(claims: readonly Claim[], vf = 0n): bigint {
   let highest = 0n
   for (const { revision } of claims) if (revision > highest) highest = revision
-  return highest
+  return vf === 0n || (highest !== 0n && highest < vf) ? highest : vf
 }
 
 /** The gateway for an address: that of the pool it is in. Empty when there is none or the network is internal. */

@@ -8,10 +8,10 @@ import type { FlowParts } from './parts.ts'
 const stepTimeoutMs = 2000
 
 export class Undo {
-  #steps: { readonly name: string; readonly step: (call: Call) => Promise<unknown> }[] = []
+  #steps: { readonly name: string; readonly step: (call: Call) => Promise<unknown>; readonly timeoutMs: number }[] = []
 
-  add(name: string, step: (call: Call) => Promise<unknown>): void {
-    this.#steps.push({ name, step })
+  add(name: string, step: (call: Call) => Promise<unknown>, timeoutMs = stepTimeoutMs): void {
+    this.#steps.push({ name, step, timeoutMs })
   }
 
   /** Nothing begun so far is to be taken back. */
@@ -20,9 +20,9 @@ export class Undo {
   }
 
   async run(call: Call, logger: FlowParts['logger']): Promise<void> {
-    for (const { name, step } of this.#steps.toReversed()) {
+    for (const { name, step, timeoutMs } of this.#steps.toReversed()) {
       try {
-        await withCall(undoCall(call, stepTimeoutMs), step)
+        await withCall(undoCall(call, timeoutMs), step)
       } catch (error) {
         logger.warn({ key: call.key, step: name, failure: HeddleError.from(error).message }, 'undo failed; the sweep will do it')
       }

@@ -24,6 +24,8 @@ export class FakeCluster {
   /** Alias to network id. */
   readonly aliases = new Map<string, string>()
   readonly endpoints = new Map<string, Endpoint>()
+  /** By endpoint id: what it was recorded against. */
+  readonly claimRevisions = new Map<string, bigint>()
   /** Network id to VNI. */
   readonly vnis = new Map<string, number>()
   /** Interfaces of this host by endpoint id. */
@@ -31,8 +33,8 @@ export class FakeCluster {
   readonly published = new Map<string, readonly PortMapping[]>()
   /** `ipam.allocate`, in order of arrival. */
   readonly calls: string[] = []
-  /** What a call is to fail with; 'hang' never answers. */
-  readonly faults = new Map<string, HeddleError | 'hang'>()
+  /** What a call is to fail with; 'hang' never answers, and one with a promise waits for it first. */
+  readonly faults = new Map<string, HeddleError | 'hang' | Promise<void>>()
   /** Names of interfaces in sandboxes that are somebody else's. */
   readonly foreign = new Set<string>()
   hostAlive = true
@@ -104,9 +106,10 @@ export class FakeCluster {
       this.aliases.delete(alias)
       return { network, aliasesLeft: [...this.aliases.values()].filter((id) => id === network?.id).length }
     },
-    putEndpoint: async ({ endpoint }) => {
+    putEndpoint: async ({ endpoint, claimRevision }) => {
       if (endpoint === undefined || !this.networks.has(endpoint.networkId)) throw new HeddleError('network-unknown', 'there is no such network')
       this.endpoints.set(endpoint.id, endpoint)
+      this.claimRevisions.set(endpoint.id, claimRevision)
       return { endpoint }
     },
     listEndpoints: async ({ id, networkId, host }) => ({
@@ -199,6 +202,7 @@ export class FakeCluster {
         this.calls.push(name)
         const fault = this.faults.get(name) ?? this.faults.get(service)
         if (fault === 'hang') return this.#closing.promise
+        if (fault instanceof Promise) return fault.then(() => handle(request, call))
         return fault === undefined ? handle(request, call) : Promise.reject(fault)
       },
     ])

@@ -1,6 +1,17 @@
 /** vf-allocator as far as the gateway can see it, and what the hands do to a VF, in memory: for tests of the doors and flows. */
 import type { Handlers } from '@heddle/bus'
-import { type BindVfRequest, type BindVfResponse, Pf, type SriovNetwork, Vf, type VfAllocatorClaimRequest, type VfAllocatorDefinition, type VfAttachment, type VfClaim, VfPool } from '@heddle/contract'
+import {
+  type BindVfRequest,
+  type BindVfResponse,
+  Pf,
+  type SriovNetwork,
+  Vf,
+  type VfAllocatorClaimRequest,
+  type VfAllocatorDefinition,
+  type VfAttachment,
+  type VfClaim,
+  VfPool,
+} from '@heddle/contract'
 import { HeddleError } from '@heddle/core'
 import { parseIndexes } from '@heddle/net'
 
@@ -69,11 +80,10 @@ export class FakeVfs {
     return { vf, deviceNodes: isUserSpace ? ['/dev/vfio/vfio', `/dev/vfio/${vf.iommuGroup}`] : rdma }
   }
 
-  /** VFs that are neither at their baseline nor somebody's. */
+  /** VFs that nobody holds and that are not at their baseline. */
   astray(): string[] {
-    return [...this.vfs.values()]
-      .filter((vf) => !this.claims.has(vf.pci) && (vf.state !== 'ready' || vf.settings !== vf.baseline?.settings))
-      .map(({ pci }) => pci)
+    const atBaseline = ({ state, settings, baseline }: Vf) => state === 'ready' && JSON.stringify(settings) === JSON.stringify(baseline?.settings)
+    return [...this.vfs.values()].filter((vf) => !this.claims.has(vf.pci) && !atBaseline(vf)).map(({ pci }) => pci)
   }
 
   readonly handlers: Handlers<typeof VfAllocatorDefinition> = {
