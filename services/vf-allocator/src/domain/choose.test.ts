@@ -56,6 +56,8 @@ test('what stands in the way of each VF is told', (t) => {
   t.is(why(reserved), 'reserved')
   t.is(why(reserved, { pci: pciOf(0, 0) }), undefined, 'who names it has it from the kubelet')
   t.is(why(reserved, { pci: pciOf(0, 0), owner: '' }), 'reserved')
+  const bound = view([{ pci: pciOf(0, 0), reservedBy: 'kubelet' }], [vf(0, 0, { state: 'used', driver: 'vfio-pci' })])
+  t.is(why(bound, { pci: pciOf(0, 0) }), undefined, 'the device plugin has bound it for the container of who names it')
   t.is(why(view([], [], ['0000:3b:00.0'])), 'changing')
   for (const [state, obstacle] of [
     ['quarantined', 'quarantined'],
