@@ -37,7 +37,7 @@ export async function checkVfSource({ cluster }: Pick<FlowParts, 'cluster'>, sri
 }
 
 /** Docker can only move a network interface. */
-export function checkKernelDriver(driver: string, what: string): void {
+function checkKernelDriver(driver: string, what: string): void {
   if (driver === '') return
   throw new HeddleError('unsupported', `${what} gives VFs to the driver ${driver}, and Docker can only use a VF that has a network interface`, {
     field: 'driver',

@@ -3,7 +3,6 @@ import type { Network } from '@heddle/contract'
 import { type Call, HeddleError } from '@heddle/core'
 import type { FlowParts } from '../flows/parts.ts'
 import { type ClaimedVf, claimVf, planVf } from '../flows/vf.ts'
-import { checkKernelDriver } from './sriov-networks.ts'
 
 /** The same endpoint is answered the VF it has. Fails as the claim does, and with `unsupported` for a VF that has no interface. */
 export async function claimForDocker(parts: FlowParts, network: Network, id: string, mac: string, call: Call): Promise<ClaimedVf> {
@@ -13,13 +12,12 @@ export async function claimForDocker(parts: FlowParts, network: Network, id: str
   // Docker does not say which container an endpoint is for until it is joined.
   const claimed = await claimVf(parts, network, plan, { id, mac, containerId: '' }, call)
   const { vf, attachment } = claimed
-  const device = `VF ${vf.pci} of ${vf.pfName || vf.pf}`
-  if ((vf.baseline?.name ?? '') === '') {
-    throw new HeddleError('unsupported', `${device} has no network interface to give to a container (driver: ${vf.driver || 'none'})`, {
+  if ((vf.baseline?.name ?? '') === '' || attachment.driver !== '') {
+    const driver = attachment.driver || vf.driver || 'none'
+    throw new HeddleError('unsupported', `VF ${vf.pci} of ${vf.pfName || vf.pf} has no network interface to give to a container (driver: ${driver})`, {
       field: 'pf',
       remedy: 'bind it to its network driver on the host, or leave it out of the network with -o pf=INTERFACE#INDEXES or a pool',
     })
   }
-  checkKernelDriver(attachment.driver, device)
   return claimed
 }
