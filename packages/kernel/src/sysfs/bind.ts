@@ -31,8 +31,12 @@ export async function rebind(io: Io, pci: string): Promise<void> {
   await orPutBack(io, pci, before, () => take(io, pci, before.driver, before.override))
 }
 
+/** With an override left, no driver would ever take it again. */
 export async function unbind(io: Io, pci: string): Promise<void> {
-  await release(io, pci)
+  await orPutBack(io, pci, await bindingOf(io.tree, pci), async () => {
+    await release(io, pci)
+    await setOverride(io, pci, '')
+  })
 }
 
 export async function hasDriver(tree: Tree, driver: string): Promise<boolean> {

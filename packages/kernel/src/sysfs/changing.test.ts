@@ -228,6 +228,13 @@ test('rebinding takes the driver away and gives it back, under autoprobe or not'
   }
 })
 
+test('what is unbound from a user-space driver is free for any other', async (t) => {
+  const { sysfs, vf } = opened(t, { functions: [presets.igb({ numVfs: 1 })] })
+  await bind(sysfs, vf, 'vfio-pci')
+  await withCall(soon, (call) => sysfs.unbind(vf, call))
+  t.deepEqual(await state(sysfs, vf), { driver: '', driverOverride: '', netdevs: [] })
+})
+
 test('a function that is not there is no device', async (t) => {
   const { sysfs } = opened(t, { functions: [] })
   for (const change of [bind(sysfs, pf, 'vfio-pci'), bind(sysfs, pf, ''), withCall(soon, (call) => sysfs.unbind(pf, call))]) {

@@ -106,7 +106,7 @@ test('no sequence of changes, refused or not, loses a VF, mixes up generations o
         })
       },
     ),
-    { numRuns: 60 },
+    { numRuns: 40 },
   )
 })
 

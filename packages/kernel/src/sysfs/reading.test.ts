@@ -137,6 +137,10 @@ test('a switch id alone makes no switchdev mode: ice has one in legacy mode', as
 test('InfiniBand: its long address is no MAC', async (t) => {
   const { sysfs } = opened(t, { functions: [presets.infiniband({ numVfs: 1 })] })
   t.like(await sysfs.physicalFunction(pf), { netdevs: [{ type: 32, mac: '', mtu: 2044 }], rdmaDevices: ['mlx5_0'], vfs: [{ rdmaDevices: ['mlx5_0v0'] }] })
+  t.deepEqual(
+    await sysfs.rdmaNodes(pf),
+    ['uverbs0', 'issm0', 'umad0', 'rdma_cm'].map((name) => `/dev/infiniband/${name}`),
+  )
 })
 
 test('the netdev of a vDPA device is a netdev of its VF', async (t) => {

@@ -76,6 +76,7 @@ export interface Sysfs {
   bind(pci: string, driver: string, call: Call): Promise<void>
   /** Unbinds and binds again the driver that is bound. */
   rebind(pci: string, call: Call): Promise<void>
+  /** No driver, and no override. Repeatable. */
   unbind(pci: string, call: Call): Promise<void>
   /** `/dev/infiniband/uverbs0` and the like, which a container needs for the function's RDMA devices; empty without any. */
   rdmaNodes(pci: string): Promise<readonly string[]>

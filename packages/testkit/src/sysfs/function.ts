@@ -19,11 +19,13 @@ export class MadeUpFunction {
   override = ''
   readonly #files: Files
   readonly #seed: string
+  readonly #number: number
 
-  constructor(files: Files, description: FunctionDescription, seed: string, group: number) {
+  constructor(files: Files, description: FunctionDescription, seed: string, number: number) {
     this.description = description
     this.#files = files
     this.#seed = seed
+    this.#number = number
     const { pci, vendor, device, numaNode = 0, iommu = true } = description
     this.folder = `devices/pci${pci.split(':').slice(0, 2).join(':')}/${pci}`
     const values = {
@@ -33,8 +35,8 @@ export class MadeUpFunction {
       numa_node: numaNode,
       driver_override: '(null)',
     }
-    const links = { subsystem: 'bus/pci', ...(iommu ? { iommu_group: `kernel/iommu_groups/${group}` } : {}) }
-    if (iommu) files.folder(`kernel/iommu_groups/${group}`)
+    const links = { subsystem: 'bus/pci', ...(iommu ? { iommu_group: `kernel/iommu_groups/${number}` } : {}) }
+    if (iommu) files.folder(`kernel/iommu_groups/${number}`)
     files.add(this.folder, values, links)
     // Seen only once it is whole.
     files.link(`bus/pci/devices/${pci}`, this.folder)
@@ -51,14 +53,24 @@ export class MadeUpFunction {
     if (driver !== this.description.driver) return
     const { below, vdpa, rdma, netdevs = [] } = this.description
     if (vdpa !== undefined) this.#files.folder(`${this.folder}/vdpa${vdpa}${below === 'vdpa' ? '' : `/vhost-vdpa-${vdpa}`}`)
-    if (rdma !== undefined) this.#files.folder(`${this.folder}/infiniband/${rdma}`)
+    if (rdma !== undefined) {
+      for (const name of [
+        `infiniband/${rdma}`,
+        `infiniband_verbs/uverbs${this.#number}`,
+        `infiniband_mad/umad${this.#number}`,
+        `infiniband_mad/issm${this.#number}`,
+      ]) {
+        this.#files.folder(`${this.folder}/${name}`)
+      }
+    }
     for (const netdev of netdevs) this.addNetdev(netdev)
   }
 
   unbind(): void {
     // Those in other namespaces too: the driver unregisters its netdevs wherever they are.
     for (const present of this.netdevs.splice(0)) this.#hide(present)
-    for (const name of ['driver', 'net', 'virtio0', 'infiniband', `vdpa${this.description.vdpa ?? ''}`]) this.#files.delete(`${this.folder}/${name}`)
+    for (const name of ['driver', 'net', 'virtio0', 'infiniband', 'infiniband_verbs', 'infiniband_mad', `vdpa${this.description.vdpa ?? ''}`])
+      this.#files.delete(`${this.folder}/${name}`)
     this.#files.delete(`bus/pci/drivers/${this.driver}/${this.pci}`)
     this.driver = ''
   }

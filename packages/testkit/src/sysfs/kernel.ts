@@ -14,7 +14,7 @@ export class MadeUpKernel {
   readonly #drivers = new Set<string>()
   readonly #autoprobe = new Map<string, boolean>()
   readonly #vfs = new Map<string, string[]>()
-  #groups = 0
+  #numbers = 0
   #vdpas = 0
 
   constructor(files: Files, description: SysfsDescription) {
@@ -104,7 +104,7 @@ export class MadeUpKernel {
   }
 
   #add(description: FunctionDescription): MadeUpFunction {
-    const fn = new MadeUpFunction(this.#files, description, this.#seed, this.#groups++)
+    const fn = new MadeUpFunction(this.#files, description, this.#seed, this.#numbers++)
     this.functions.set(fn.pci, fn)
     if (description.vfs !== undefined) {
       this.#files.put(`${fn.folder}/sriov_totalvfs`, String(description.vfs.total))
