@@ -2,8 +2,7 @@
 import { isIP } from 'node:net'
 import type { Handlers } from '@heddle/bus'
 import { type Endpoint, isToken, type Network, type Route, type WiringDefinition } from '@heddle/contract'
-import { checkInterfaceName, checkOpaqueId, HeddleError, invalid } from '@heddle/core'
-import { AddressError, canonicalPci } from '@heddle/net'
+import { checkInterfaceName, checkOpaqueId, checkPci, checkVfSettings, HeddleError, invalid } from '@heddle/core'
 import { withoutLength } from './domain/endpoint-steps.ts'
 import { attachments, findings, type InspectParts, inventory } from './inspect.ts'
 import { bindVf, readVf, vfAttachments } from './vf/read.ts'
@@ -95,21 +94,9 @@ function checked(request: { network?: Network | undefined; endpoint?: Endpoint |
     const { vf } = endpoint
     if (vf === undefined) throw invalid('endpoint.vf', `network ${network.name} is of kind sriov, but endpoint ${endpoint.id} names no VF`)
     checkPci(vf.pci, 'endpoint.vf.pci')
-    for (const { first, last } of vf.settings?.trunk ?? []) {
-      if (first < 1 || last > 4094 || first > last)
-        throw invalid('endpoint.vf.settings.trunk', `${first} to ${last} is no range of VLANs`, 'VLANs are 1 to 4094')
-    }
+    if (vf.settings !== undefined) checkVfSettings(vf.settings, 'endpoint.vf.settings')
   }
   return { network, endpoint }
-}
-
-/** It becomes part of paths. */
-function checkPci(pci: string, field: string): string {
-  try {
-    return canonicalPci(pci)
-  } catch (error) {
-    throw error instanceof AddressError ? invalid(field, error.message, 'write it as 0000:3b:02.1') : error
-  }
 }
 
 /** It becomes a token of a subject, and the last part of an alias. */

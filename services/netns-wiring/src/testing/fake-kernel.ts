@@ -1,19 +1,5 @@
 /** A kernel in memory, for unit tests: links, addresses, entries and nftables elements as maps; no packets. */
-import type {
-  DeviceEvent,
-  Feature,
-  Kernel,
-  LinkEvent,
-  LinkInfo,
-  MoveLink,
-  Namespace,
-  NeighbourInfo,
-  NftElement,
-  NftSet,
-  SetVf,
-  Step,
-  VfInfo,
-} from '@heddle/kernel'
+import type { DeviceEvent, Feature, Kernel, LinkEvent, LinkInfo, MoveLink, Namespace, NeighbourInfo, NftElement, NftSet, SetVf, Step } from '@heddle/kernel'
 import { decodeValues, valuesHex } from '../domain/nft-bytes.ts'
 import { bridgeRules, vxlanRules } from '../domain/nft-rules.ts'
 import { type FakeHardware, type Mutable, Refusal } from './fake-hardware.ts'

@@ -87,9 +87,9 @@ export class Admin {
 const remedies: Readonly<Record<string, string>> = {
   mac: 'choose a unicast MAC address, or leave it out',
   vlan: 'choose another VLAN, or leave it out',
-  vlan_proto: 'use 802.1q',
-  max_tx_rate: "choose a rate up to the link's speed, or leave it out",
-  min_tx_rate: 'leave it out, or choose a lower rate: few cards guarantee one',
+  vlanProto: 'use 802.1q',
+  maxTxRate: "choose a rate up to the link's speed, or leave it out",
+  minTxRate: 'leave it out, or choose a lower rate: few cards guarantee one',
   mtu: "choose an MTU up to the PF's, or raise the PF's",
 }
 

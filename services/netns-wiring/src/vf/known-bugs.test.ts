@@ -146,7 +146,7 @@ for (const [setting, value, errno] of [
     const lab = await VfLab.create(t)
     lab.card.refuses.set(setting, errno)
     const error = await t.throwsAsync(attach(lab, lab.claim(0, 'e1', value, { mac })))
-    const named = { linkState: 'link_state', rate: 'max_tx_rate' }[setting as string] ?? setting
+    const named = { rate: 'maxTxRate', vlan_qos: 'vlanQos', vlan_proto: 'vlanProto' }[setting as string] ?? setting
     t.like(error, { code: 'unsupported', field: `endpoint.vf.settings.${named}`, details: { setting: named, pci: lab.vf(0), device: 'eth0' } })
     t.regex(error?.message ?? '', /PF eth0/)
     t.truthy((error as { remedy?: string }).remedy)

@@ -43,16 +43,16 @@ export function singleSettings(step: SetVf): { readonly setting: string; readonl
   if (mac !== undefined) add('mac', mac, { mac })
   if (vlan !== undefined) {
     add('vlan', vlan.id, { vlan: { id: vlan.id, qos: 0, protocol: '802.1q' } })
-    if (vlan.qos !== 0) add('vlan_qos', vlan.qos, { vlan: { ...vlan, protocol: '802.1q' } })
-    if (vlan.protocol !== '802.1q') add('vlan_proto', vlan.protocol, { vlan })
+    if (vlan.qos !== 0) add('vlanQos', vlan.qos, { vlan: { ...vlan, protocol: '802.1q' } })
+    if (vlan.protocol !== '802.1q') add('vlanProto', vlan.protocol, { vlan })
   }
   if (rate !== undefined) {
-    add('max_tx_rate', rate.max, { rate: { min: 0, max: rate.max } })
-    if (rate.min !== 0) add('min_tx_rate', rate.min, { rate })
+    add('maxTxRate', rate.max, { rate: { min: 0, max: rate.max } })
+    if (rate.min !== 0) add('minTxRate', rate.min, { rate })
   }
   if (spoofchk !== undefined) add('spoofchk', spoofchk ? 'on' : 'off', { spoofchk })
   if (trust !== undefined) add('trust', trust ? 'on' : 'off', { trust })
-  if (linkState !== undefined) add('link_state', linkState, { linkState })
+  if (linkState !== undefined) add('linkState', linkState, { linkState })
   return singles
 }
 

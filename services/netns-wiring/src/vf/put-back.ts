@@ -55,7 +55,7 @@ export class PutBack {
     this.#parts = parts
   }
 
-  /** Throws only when the call ends. */
+  /** What it could not do is in its answer; throws when the kernel cannot even be asked, or the call ends. */
   async run(pci: string, baseline: VfBaseline, hint: Hint, call: Call): Promise<PutBackResult> {
     const { cards, context } = this.#parts
     const state = { changed: false, named: false, rebind: false }
@@ -106,8 +106,16 @@ export class PutBack {
     await this.#settle(pci, baseline, state.named, call)
   }
 
-  async #reset(view: VfView, baseline: VfBaseline, call: Call): Promise<{ readonly macChanged: boolean }> {
+  async #reset(found: VfView, baseline: VfBaseline, call: Call): Promise<{ readonly macChanged: boolean }> {
     const settings = baseline.settings ?? { trunk: [] }
+    const { mac } = settings
+    let view = found
+    if (view.vf.driver !== baseline.driver && mac !== undefined && view.info?.mac !== mac) {
+      // For a user-space driver the VF's own MAC was set too, which does not count as a difference where the VF uses it by itself.
+      const { kernel } = this.#parts.context
+      await kernel.run([{ op: 'vf.set', ...this.#parts.cards.at(view), mac }], call).catch(() => {})
+      view = await this.#parts.cards.get(view.vf.pci, call)
+    }
     try {
       return await this.#parts.admin.set(view, settings, baseline.mac, call)
     } catch (error) {

@@ -37,13 +37,12 @@ export class PutIn {
     let view = await this.#atBaseline(found, shape, call)
     checkTrunk(view, shape)
     try {
+      // Bound first: a VF that is not with its own driver is one that was not put back, whatever its PF sets.
+      if (shape.driver !== '' && view.vf.driver !== shape.driver) await drivers.bindUserSpace(view, shape.driver, call)
       const set = await admin.set(view, shape.settings, ownMac(shape), call)
       view = set.view
       if (shape.trunk.length > 0 && view.vf.trunkFile !== '') await cards.sysfs.writeTrunk(view.vf.trunkFile, trunkText(shape), call)
-      if (shape.driver !== '') {
-        if (view.vf.driver !== shape.driver) await drivers.bindUserSpace(view, shape.driver, call)
-        return undefined
-      }
+      if (shape.driver !== '') return undefined
       if (view.link?.mac !== shape.mac && drivers.needsRebind(view.vf.driver, set.macChanged)) view = await this.#rebound(view, call)
       return await this.#settle(view, shape, call)
     } catch (error) {

@@ -56,7 +56,7 @@ async function recordedShape(context: HostContext, endpointId: string, baseline:
   return vfShape(records.network, records.endpoint, was)
 }
 
-/** Throws vf-unknown, vf-in-use, invalid-argument, unsupported. */
+/** Empty: its kernel driver, with the nodes of its RDMA devices. Throws vf-unknown, vf-in-use, invalid-argument, unsupported. */
 export async function bindVf(parts: VfParts, { pci, driver }: { readonly pci: string; readonly driver: string }, call: Call): Promise<BindVfResponse> {
   const { cards, drivers, reporter, held, vfQueue } = parts
   if (driver !== '' && driver !== 'vfio-pci')

@@ -42,9 +42,6 @@ export function vfShape(network: Network, endpoint: Endpoint, baseline: VfBaseli
   }
   const asked = definedOf(vf.settings)
   const was = definedOf(baseline.settings)
-  if (vf.settings?.trunk.length && asked.vlan !== undefined && asked.vlan !== 0) {
-    throw invalid('endpoint.vf.settings.trunk', `VF ${vf.pci} is asked for VLAN ${asked.vlan} and for a trunk`, 'leave vlan out, or set it to 0')
-  }
   // The VF's own MAC needs no setting, and so no driver bound anew; without a netdev only the PF can set one.
   const own = vf.driver === '' && asked.mac === undefined && endpoint.mac === baseline.mac
   const mac = own ? was.mac : endpoint.mac

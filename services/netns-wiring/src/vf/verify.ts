@@ -13,13 +13,13 @@ export function settingDifferences(is: VfInfo, wanted: VfSettings, own: string):
   const pairs: readonly (readonly [string, unknown, unknown])[] = [
     ['mac', is.mac, wanted.mac !== undefined && sameAdminMac(is.mac, wanted.mac, own) ? is.mac : wanted.mac],
     ['vlan', is.vlan, wanted.vlan],
-    ['vlan_qos', is.qos, wanted.vlanQos],
-    ['vlan_proto', is.protocol, wanted.vlanProto],
+    ['vlanQos', is.qos, wanted.vlanQos],
+    ['vlanProto', is.protocol, wanted.vlanProto],
     ['spoofchk', is.spoofchk, wanted.spoofchk],
     ['trust', is.trust, wanted.trust],
-    ['min_tx_rate', is.minTxRate, wanted.minTxRate],
-    ['max_tx_rate', is.maxTxRate, wanted.maxTxRate],
-    ['link_state', is.linkState, wanted.linkState],
+    ['minTxRate', is.minTxRate, wanted.minTxRate],
+    ['maxTxRate', is.maxTxRate, wanted.maxTxRate],
+    ['linkState', is.linkState, wanted.linkState],
   ]
   return pairs.flatMap(([name, has, should]) =>
     has === undefined || should === undefined || has === should ? [] : [`${name} is ${words(has)}, not ${words(should)}`],
