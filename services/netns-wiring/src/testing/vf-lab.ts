@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { type Client, MemoryBus, MemoryHub } from '@heddle/bus'
 import { busServices, Endpoint, Network, type VfSettings, type WiringDefinition } from '@heddle/contract'
 import { randomId } from '@heddle/core'
-import { createRuntime, type RuntimeControl } from '@heddle/runtime'
+import { createRuntime, type Jobs, type RuntimeControl } from '@heddle/runtime'
 import { presets, type SysfsDescription } from '@heddle/testkit'
 import type { ExecutionContext } from 'ava'
 import { type WiringConfig, wiringConfig } from '../config.ts'
@@ -29,6 +29,8 @@ export class VfLab {
   user = ''
   readonly #config: Partial<WiringConfig>
   #runtime: RuntimeControl | undefined
+  /** The search for dirty VFs at start is over. */
+  #repaired: Promise<void> = Promise.resolve()
 
   constructor(description: SysfsDescription, config: Partial<WiringConfig> = {}) {
     this.kernel.uplink('mgmt0', '192.0.2.1/24')
@@ -72,13 +74,22 @@ export class VfLab {
       users: async () => this.user,
       isNamed: () => true,
     }
+    const jobs: Jobs = {
+      every: (name, intervalMs, task, options) => {
+        if (name !== 'repair VFs') return runtime.jobs.every(name, intervalMs, task, options)
+        this.#repaired = new Promise((resolve) => runtime.jobs.every(name, intervalMs, (signal) => task(signal).finally(resolve), options))
+      },
+      once: (name, task) => runtime.jobs.once(name, task),
+      stop: () => runtime.jobs.stop(),
+    }
     wiringService.build(
-      runtime,
+      Object.create(runtime, { jobs: { value: jobs } }),
       { bus: new MemoryBus({ hub: this.hub }), kernel: this.kernel, card: { sysfs: this.card.sysfs, surroundings } },
       wiringConfig.parse(this.#config),
     )
     await runtime.start()
     this.#runtime = runtime
+    await this.#repaired
   }
 
   async stop(): Promise<void> {
