@@ -5,7 +5,6 @@ import { busServices } from '@heddle/contract'
 import { type Kernel, type Namespace, openSysfs, type Sysfs } from '@heddle/kernel'
 import type { ServiceMain } from '@heddle/runtime'
 import { type WiringConfig, wiringConfig } from './config.ts'
-import { isOurs } from './domain/names.ts'
 import { bridgeRules, vxlanRules } from './domain/nft-rules.ts'
 import { Endpoints } from './endpoints.ts'
 import { Fabric } from './fabric.ts'
@@ -95,7 +94,7 @@ export const wiringService: ServiceMain<WiringParts, WiringConfig> = {
         await background(context, startTimeoutMs, signal, (call) => vfs.start(call))
         watch = kernel.watchLinks(hostNamespace, (event) => {
           reconciler.onLink(event)
-          if (!isOurs(event.name)) vfs.onLink()
+          vfs.onLink(event.name)
         })
         serving = await bus.serve(busServices.wiring, wiringHandlers({ ...parts, ways: new Ways(parts), orphans: (call) => reconciler.orphans(call) }), {
           host,

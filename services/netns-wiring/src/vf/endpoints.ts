@@ -108,10 +108,11 @@ export class VfEndpoints {
       })
     }
     const { left, changed, out } = await putBack.run(pci, baseline, { sandbox: held.get(endpointId)?.sandbox || sandbox, endpointId }, call)
-    const vf = left.length === 0 ? undefined : await cards.sysfs.virtualFunction(pci)
+    const vf = await cards.sysfs.virtualFunction(pci)
     if (!out) throw new HeddleError('kernel-refused', `VF ${pci} could not be taken out of its sandbox: ${left.join(', ')}`, { details: { pci } })
     held.delete(endpointId)
-    if (vf === undefined) {
+    if (vf === undefined || left.length === 0) {
+      if (vf !== undefined) quarantine.clear(vf)
       reporter.soon()
       return changed
     }

@@ -73,9 +73,10 @@ export class VfHost {
     context.jobs.every('repair VFs', this.#times.vfRepairMs, (signal) => this.#ifAny(signal, (inner) => this.repairs.round(inner)), { immediately: true })
   }
 
-  /** A link of the host's namespace: VFs' netdevs come back under any name. */
-  onLink(): void {
-    if (this.parts.reporter.hasDevices) this.parts.reporter.soon()
+  /** A link of the host's namespace has changed. Those that come and go are device events, whatever their name. */
+  onLink(name: string): void {
+    const { reporter } = this.parts
+    if (reporter.seen.some(({ view }) => view.link?.name === name) || reporter.pfs.some(({ names }) => names.includes(name))) reporter.soon()
   }
 
   stop(): void {

@@ -114,10 +114,11 @@ export function stateOf(
   const kernelDriver = vf.driver !== '' && !isUserSpaceDriver(vf.driver)
   const { baseline, claimed } = recorded
   const differences = baseline === undefined ? [] : baselineDifferences(view, baseline)
+  // Before its claim: who held it has been told that it is gone, and frees it next.
+  if (quarantined !== undefined) return { state: 'quarantined', reason: quarantined }
   if (claimed && (baseline === undefined || differences.length > 0)) return { state: 'used', reason: '' }
   if (user !== '') return { state: 'foreign', reason: user }
   if (info === undefined) return { state: 'foreign', reason: "its PF has no netdev in the host's namespace, so it cannot be set" }
-  if (quarantined !== undefined) return { state: 'quarantined', reason: quarantined }
   const marked = link === undefined ? undefined : parseEndpointAlias(link.alias)
   const isElsewhere = kernelDriver && link === undefined && baseline?.name !== ''
   if (isElsewhere && (settled || baseline !== undefined)) return { state: 'foreign', reason: "its netdev is not in the host's namespace" }

@@ -57,7 +57,10 @@ export class PutIn {
     // Bound already for this container (BindVf): there is no netdev to look at.
     const bound = driver !== '' && view.vf.driver === driver
     const differences = bound ? [] : baselineDifferences(view, baseline)
-    if (differences.length === 0) return view
+    if (differences.length === 0) {
+      this.#parts.quarantine.clear(view.vf)
+      return view
+    }
     if (!bound && view.link === undefined && view.vf.driver === baseline.driver && baseline.name !== '') throw await this.#inUse(view, call)
     if (isUserSpaceDriver(view.vf.driver) && view.vf.driver !== baseline.driver) throw inUse(pci, `is bound to ${view.vf.driver}`)
     const { left } = await this.#parts.putBack.run(pci, baseline, { endpointId: shape.id }, call)
@@ -69,6 +72,7 @@ export class PutIn {
         details: { pci, pf: view.vf.pf },
       })
     }
+    this.#parts.quarantine.clear(view.vf)
     return this.#parts.cards.get(pci, call)
   }
 

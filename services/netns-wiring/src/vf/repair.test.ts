@@ -79,6 +79,7 @@ test('a detach whose VF will not go back has it out of the sandbox, in quarantin
   lab.card.refuses.set('vlan', 'EINVAL')
   t.true((await within((call) => lab.wiring.detach({ endpointId: 'e1', sandbox: '/ns/c', vf: endpoint.vf }, call))).existed)
   t.is(lab.card.find(lab.vf(0))?.ns, 'own')
+  t.is(state(lab, 0)?.state, 'quarantined', 'its claim is not freed yet')
   lab.allocator.free(lab.vf(0))
   await lab.reported()
   t.is(state(lab, 0)?.state, 'quarantined')
