@@ -20,7 +20,15 @@ export const gatewayConfig = z.strictObject({
       timeoutMs: timeoutMs(8000).describe('A plugin call is answered by then; dockerd itself would wait for ever'),
     })
     .prefault({}),
-  cni: z.strictObject({ enabled: z.boolean().default(true), timeoutMs: timeoutMs(10_000) }).prefault({}),
+  cni: z
+    .strictObject({
+      enabled: z.boolean().default(true),
+      timeoutMs: timeoutMs(10_000),
+      deviceInfoDir: path
+        .default('/var/run/k8s.cni.cncf.io/devinfo/cni')
+        .describe('The only directory in which files of the capability CNIDeviceInfoFile are written'),
+    })
+    .prefault({}),
   api: z
     .strictObject({
       timeoutMs: timeoutMs(15_000),

@@ -28,6 +28,14 @@ export function hostIpField(text: string, field: string): string {
   return checked(field, () => formatIp(text.includes('/') ? parseAddressPrefix(text).ip : parseIp(text)))
 }
 
+/** `10.1.0.5/16`: the address and the prefix it is in. */
+export function addressPrefixField(text: string, field: string): { readonly address: string; readonly prefix: string } {
+  return checked(field, () => {
+    const { ip, prefix } = parseAddressPrefix(text)
+    return { address: formatIp(ip), prefix: formatPrefix(prefix) }
+  })
+}
+
 /** A unicast MAC. */
 export function macField(text: string, field: string): string {
   return checked(field, () => {

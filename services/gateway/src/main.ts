@@ -63,7 +63,7 @@ export const gatewayService: ServiceMain<GatewayParts, GatewayConfig> = {
     jobs.every('gateway health', healthIntervalMs, async () => api.serving(runtime.health().ready))
 
     if (config.cni.enabled) {
-      const cni = new CniServer(parts, { path: paths.cni, timeoutMs: config.cni.timeoutMs })
+      const cni = new CniServer(parts, { path: paths.cni, ...config.cni })
       runtime.hook({ name: 'cni', start: () => cni.start(), stop: (signal) => cni.stop(signal) })
     }
     const routes = dockerRoutes(parts)

@@ -1,13 +1,18 @@
 /**
  * The network configuration on stdin (CNI spec 1.1.0, section 1 and CONVENTIONS.md). The network is found by `name`; a
- * `heddle` object defines it, so that the first ADD can create it.
+ * `heddle` object, or options for a VF, define it, so that the first ADD can create it.
  */
-import { CreateNetworkRequest, type PortMapping, type Route } from '@heddle/contract'
+import { CreateNetworkRequest, type Network, type PortMapping, type Route } from '@heddle/contract'
 import { checkNetworkName, HeddleError, invalid } from '@heddle/core'
 import { z } from 'zod'
 import { hostIpField, ipField, macField, prefixField, recoded } from '../fields.ts'
-import { checkDefinition } from '../flows/definition.ts'
+import { checkDefinition, differencesTo } from '../flows/definition.ts'
+import type { VfWish } from '../flows/vf.ts'
+import { definitionSchema } from './definition.ts'
+import { type IpamWish, parseIpam } from './ipam.ts'
 import { type CniResult, dnsSchema, parseResult, routeSchema } from './result.ts'
+import { checked, maybe, text, texts } from './schema.ts'
+import { deviceIn, parseVf, sriovOptionIn } from './sriov.ts'
 import { type CniVersion, checkVersion } from './versions.ts'
 
 /** What every command needs. The rest of `json` is read by the commands that use it: DEL must work with any configuration. */
@@ -19,11 +24,19 @@ export interface CniConfig {
 
 export interface AddConfig {
   readonly definition: CreateNetworkRequest | undefined
+  /** How a network that is there differs from what the configuration says of it. */
+  readonly differences: (network: Network) => string[]
+  /** When the configuration asks for a VF; a network of kind sriov gives one without being asked. */
+  readonly vf: VfWish | undefined
   /** Canonical, or empty. */
   readonly mac: string
   readonly addresses: readonly string[]
+  /** None is to be chosen, and none is given. */
+  readonly lacksAddress: boolean
   readonly ports: readonly PortMapping[]
   readonly routes: readonly Route[]
+  /** The configuration says itself which routes there are to be, a default route included: no gateway makes one. */
+  readonly onlyRoutes: boolean
   readonly dns: CniResult['dns']
   readonly previous: CniResult | undefined
 }
@@ -33,29 +46,8 @@ export interface ValidAttachment {
   readonly ifname: string
 }
 
-const text = z.string().max(1024)
-const texts = z.array(text).max(256)
-const maybe = <T extends z.ZodType>(schema: T) => schema.nullish().transform((value) => value ?? undefined)
 const port = z.number().int().min(0).max(65_535)
 
-const subnetSchema = z.union([
-  text.transform((prefix) => ({ prefix })),
-  z.strictObject({
-    prefix: text,
-    ranges: z.array(z.strictObject({ first: text, last: text })).optional(),
-    gateway: text.optional(),
-    excluded: texts.optional(),
-    auxiliary: z.record(text, text).optional(),
-  }),
-])
-const definitionSchema = z.strictObject({
-  kind: text.optional(),
-  subnets: z.array(subnetSchema).max(64).optional(),
-  mtu: z.number().int().nonnegative().optional(),
-  vni: z.number().int().nonnegative().optional(),
-  internal: z.boolean().optional(),
-  options: z.record(text, text).optional(),
-})
 const addSchema = z.looseObject({
   heddle: maybe(definitionSchema),
   mac: maybe(text),
@@ -104,20 +96,59 @@ export function parseAdd(config: CniConfig, args: ReadonlyMap<string, string>): 
   const canonicalMac = (mac: string) => (mac === '' ? '' : macField(mac, 'mac'))
   const canonical = (addresses: readonly string[]) => [...new Set(addresses.map((address) => hostIpField(address, 'ips')))]
   const runtimeDns = json.runtimeConfig?.dns
+  const wantsVf = asksForVf(config.json, json.heddle?.kind, args)
+  const ipam = wantsVf ? parseIpam(config.json['ipam'], fromConfig ?? fromArgs ?? json.ips ?? []) : undefined
+  const dns = Object.keys(json.dns).length > 0 ? json.dns : (ipam?.dns ?? {})
+  const addresses =
+    fromArgs === undefined
+      ? canonical(fromConfig ?? json.ips ?? ipam?.addresses ?? [])
+      : recoded('invalid-environment', 'CNI_ARGS IP', () => canonical(fromArgs))
   return {
-    definition: json.heddle === undefined ? undefined : checkDefinition(CreateNetworkRequest.fromJSON({ ...json.heddle, name: config.name })),
+    ...definitionOf(config, json.heddle, wantsVf, ipam),
+    vf: wantsVf ? parseVf(config.json, args) : undefined,
     mac: macFromArgs === '' ? canonicalMac(macFromConfig || (json.mac ?? '')) : recoded('invalid-environment', 'CNI_ARGS MAC', () => canonicalMac(macFromArgs)),
-    addresses: fromArgs === undefined ? canonical(fromConfig ?? json.ips ?? []) : recoded('invalid-environment', 'CNI_ARGS IP', () => canonical(fromArgs)),
+    addresses,
+    lacksAddress: ipam?.isStatic === true && addresses.length === 0,
     ports: (json.runtimeConfig?.portMappings ?? []).filter((one) => one.hostPort > 0).map(portOf),
-    routes: (json.routes ?? []).map((route) => ({
+    routes: [...(json.routes ?? []), ...(ipam?.routes ?? [])].map((route) => ({
       destination: prefixField(route.dst, 'routes.dst'),
       gateway: route.gw ? ipField(route.gw, 'routes.gw') : '',
     })),
+    onlyRoutes: ipam !== undefined,
     dns:
-      runtimeDns === undefined
-        ? json.dns
-        : { ...json.dns, nameservers: runtimeDns.servers ?? [], search: runtimeDns.searches ?? [], options: runtimeDns.options ?? [] },
+      runtimeDns === undefined ? dns : { ...dns, nameservers: runtimeDns.servers ?? [], search: runtimeDns.searches ?? [], options: runtimeDns.options ?? [] },
     previous: parsePrevious(config),
+  }
+}
+
+/** Whether `heddle`, an option, or a device that the runtime hands over says so. Fails with invalid-argument where they contradict each other. */
+function asksForVf(json: CniConfig['json'], kind: string | undefined, args: ReadonlyMap<string, string>): boolean {
+  const option = sriovOptionIn(json)
+  if (kind === undefined || kind === 'sriov') return kind === 'sriov' || option !== undefined || deviceIn(json, args) !== ''
+  if (option === undefined) return false
+  throw invalid(
+    option,
+    `${option} is an option of networks of kind sriov, and heddle.kind is ${kind}`,
+    `remove ${option}, or make the network one of kind sriov`,
+  )
+}
+
+/**
+ * The options of an ADD are its own, so they define no more of the network than its kind and its subnets; a network that
+ * other endpoints share may have been made with more.
+ */
+function definitionOf(config: CniConfig, heddle: z.output<typeof definitionSchema> | undefined, wantsVf: boolean, ipam: IpamWish | undefined) {
+  if (heddle === undefined && !wantsVf) return { definition: undefined, differences: () => [] }
+  if (heddle?.subnets !== undefined && ipam !== undefined)
+    throw invalid('ipam', 'heddle.subnets and ipam both say which addresses the network has', 'give one of them')
+  const kind = heddle?.kind ?? (wantsVf ? 'sriov' : '')
+  const subnets = heddle?.subnets ?? ipam?.subnets ?? []
+  const definition = checkDefinition(CreateNetworkRequest.fromJSON({ ...heddle, kind, subnets, name: config.name }))
+  const compared = ipam?.isStatic === true ? { ...definition, subnets: [] } : definition
+  return {
+    definition,
+    differences: (network: Network) =>
+      differencesTo(network, heddle === undefined ? { ...compared, options: network.options, internal: network.internal } : compared),
   }
 }
 
@@ -161,22 +192,5 @@ function portOf(mapping: { hostPort: number; containerPort: number; protocol: st
     hostAddress: any ? '' : ipField(mapping.hostIP ?? '', 'portMappings.hostIP'),
     hostPort: mapping.hostPort,
     containerPort: mapping.containerPort,
-  }
-}
-
-function checked<T>(parse: () => T, field = ''): T {
-  try {
-    return parse()
-  } catch (error) {
-    if (!(error instanceof z.ZodError)) throw error
-    const [issue] = error.issues
-    const path = [field, ...(issue?.path ?? [])].filter((part) => part !== '').join('.')
-    if (issue?.code === 'unrecognized_keys') {
-      throw new HeddleError('unsupported', `${path} has the unknown key ${issue.keys.map((key) => JSON.stringify(key)).join(', ')}`, {
-        field: path,
-        remedy: 'remove it',
-      })
-    }
-    throw invalid(path, `${path}: ${issue?.message ?? 'invalid'}`, 'correct the network configuration')
   }
 }

@@ -92,13 +92,15 @@ function legacyIps(result: CniResult, shape: ResultShape): Record<string, unknow
     const routes = result.routes.filter((route) => isIn(route.dst)).map((route) => pick(route, shape.routeKeys))
     return [[key, { ip: ip.address, ...(ip.gateway === undefined ? {} : { gateway: ip.gateway }), ...(routes.length > 0 ? { routes } : {}) }] as const]
   })
-  if (families.length === 0) {
-    throw new HeddleError('incompatible-cni-version', 'a network without addresses has no result in CNI 0.1.0 and 0.2.0', {
-      field: 'cniVersion',
-      remedy: 'set cniVersion to 1.1.0',
-    })
-  }
+  if (families.length === 0) throw noLegacyResult()
   return Object.fromEntries(families)
+}
+
+export function noLegacyResult(): HeddleError {
+  return new HeddleError('incompatible-cni-version', 'a network without addresses has no result in CNI 0.1.0 and 0.2.0', {
+    field: 'cniVersion',
+    remedy: 'set cniVersion to 1.1.0',
+  })
 }
 
 function isV6(address: string): boolean {

@@ -14,6 +14,8 @@ import { checkVersion, cniVersions, commandSince, isAtLeast, newestVersion } fro
 export interface CniServerOptions {
   readonly path: string
   readonly timeoutMs: number
+  /** The meta-plugins' own: see device-info.ts. */
+  readonly deviceInfoDir: string
 }
 
 const idleTimeoutMs = 30_000
@@ -122,13 +124,13 @@ export class CniServer {
     return pluginCall(this.#parts, options, async (call) => {
       switch (command) {
         case 'ADD':
-          return succeed(await add(this.#parts, env, config, call))
+          return succeed(await add(this.#parts, env, config, this.#options.deviceInfoDir, call))
         case 'STATUS': {
           const failure = await status(this.#parts, config, call)
           return failure === undefined ? nothing : failureAnswer(failure.error, config.version, failure.code)
         }
         case 'DEL':
-          await del(this.#parts, env, config, call)
+          await del(this.#parts, env, config, this.#options.deviceInfoDir, call)
           return nothing
         case 'CHECK':
           await check(this.#parts, env, config, call)

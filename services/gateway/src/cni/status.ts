@@ -4,8 +4,9 @@ import { type Call, HeddleError } from '@heddle/core'
 import { briefly } from '../flows/briefly.ts'
 import type { FlowParts } from '../flows/parts.ts'
 import { familyOf } from '../flows/plan.ts'
-import type { CniConfig } from './config.ts'
+import { type CniConfig, parseAdd } from './config.ts'
 import { degraded, networkUnknown, notReady } from './failure.ts'
+import { lackOfVfs } from './vf-status.ts'
 
 const timeoutMs = 2000
 
@@ -32,13 +33,20 @@ export function status(parts: FlowParts, config: CniConfig, call: Call): Promise
     ] as const) {
       if (outcome.status === 'rejected' && !(outcome === network && unknown)) return { code: notReady, error: silent(what, outcome.reason) }
     }
-    if (unknown && config.json['heddle'] === undefined) return { code: notReady, error: networkUnknown(config.name) }
+    const { definition, vf } = parseAdd(config, new Map())
+    if (unknown && definition === undefined) return { code: notReady, error: networkUnknown(config.name) }
     const exhausted = pools.status === 'fulfilled' ? exhaustedFamily(pools.value.pools) : undefined
     if (exhausted !== undefined) {
       const remedy = 'remove containers, or add a pool'
       return { code: notReady, error: new HeddleError('pool-exhausted', `every IPv${exhausted} pool of network ${config.name} is exhausted`, { remedy }) }
     }
-    if (network.status === 'fulfilled' && network.value.network?.kind !== 'overlay') return undefined
+    const kind = network.status === 'fulfilled' ? network.value.network?.kind : definition?.kind
+    if (kind === 'sriov') {
+      const sriov = network.status === 'fulfilled' ? network.value.network?.sriov : definition?.sriov
+      const lack = await lackOfVfs(parts, config.name, sriov, vf, inner).catch((reason: unknown) => unlessNamed(reason))
+      return lack === undefined ? undefined : { code: notReady, error: lack }
+    }
+    if (network.status === 'fulfilled' && kind !== 'overlay') return undefined
     if (hosts.status === 'rejected') return { code: degraded, error: silent('overlay', hosts.reason) }
     if (!hosts.value.hosts.some((one) => one.name === host && one.alive)) {
       return {
@@ -56,6 +64,12 @@ function exhaustedFamily(pools: readonly PoolUsage[]): 4 | 6 | undefined {
     const ofFamily = pools.filter(({ pool }) => pool !== undefined && familyOf(pool.prefix) === family)
     return ofFamily.length > 0 && ofFamily.every(({ free }) => free === 0n)
   })
+}
+
+/** A pool or a PF that is not there keeps its own sentence. */
+function unlessNamed(reason: unknown): HeddleError {
+  const failure = HeddleError.from(reason)
+  return failure.code === 'vf-pool-unknown' || failure.code === 'pf-unknown' ? failure : silent('vf-allocator', failure)
 }
 
 function silent(what: string, reason: unknown): HeddleError {

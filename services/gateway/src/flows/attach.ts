@@ -2,7 +2,7 @@
  * Attaches an endpoint in one go, as CNI ADD does: claim and links side by side, then record and wiring side by side.
  * Two waits stand between the call and its result, and no lookup when the network is known.
  */
-import type { AttachResponse, Endpoint, Network, Route } from '@heddle/contract'
+import type { AttachResponse, Endpoint, Network, Route, Vf } from '@heddle/contract'
 import { type Call, HeddleError, macOf, undoCall, withCall } from '@heddle/core'
 import type { FlowParts } from './parts.ts'
 import { claimRevisionOf, defaultRoutes, familyOf, wantsOf } from './plan.ts'
@@ -22,6 +22,8 @@ export interface AttachWish {
   readonly onlyRoutes?: boolean
   /** Networks of kind sriov. */
   readonly vf?: VfWish | undefined
+  /** Told which VF it is once the endpoint is attached; what it throws undoes that. */
+  readonly onVf?: ((vf: Vf) => void) | undefined
 }
 
 export interface Attached {
@@ -29,7 +31,6 @@ export interface Attached {
   readonly endpoint: Endpoint
   readonly routes: readonly Route[]
   readonly wiring: AttachResponse
-  readonly vf: ClaimedVf['vf'] | undefined
 }
 
 /** Putting a VF back may take several tries of a driver that is slow. */
@@ -106,7 +107,8 @@ async function attachTo(parts: FlowParts, network: Network, wish: AttachWish, ca
         ? undefined
         : wiring.publishPorts({ endpointId: id, network, addresses: addresses.map(bare), ports: wish.endpoint.ports }, call),
     ])
-    return { network, endpoint: record.endpoint ?? { ...endpoint, createdAt: '', updatedAt: '', revision: 0n }, routes, wiring: wired, vf: claimed?.vf }
+    if (claimed !== undefined) wish.onVf?.(claimed.vf)
+    return { network, endpoint: record.endpoint ?? { ...endpoint, createdAt: '', updatedAt: '', revision: 0n }, routes, wiring: wired }
   })
 }
 
@@ -151,7 +153,9 @@ async function repeat(parts: FlowParts, network: Network, wish: AttachWish, reco
   const routes = routesOf(network, recorded.addresses, wish)
   const { differences } = await wiring.check({ network, endpoint: recorded, routes }, call)
   if (differences.length > 0) throw exists(recorded)
-  return { network, endpoint: recorded, routes, wiring: await wiring.attach({ network, endpoint: recorded, routes }, call), vf: claimed?.vf }
+  const wired = await wiring.attach({ network, endpoint: recorded, routes }, call)
+  if (claimed !== undefined) wish.onVf?.(claimed.vf)
+  return { network, endpoint: recorded, routes, wiring: wired }
 }
 
 function isSameWish(wish: AttachWish, recorded: Endpoint): boolean {

@@ -32,12 +32,13 @@ test('an endpoint gets a VF beside its address, set as the network says, with th
   addFast(fake)
   await within(1000, (call) => parts.directory.byName('fast', call))
   fake.calls.length = 0
-  const { endpoint, vf } = await attached(parts)
+  const told: string[] = []
+  const { endpoint } = await attached(parts, { onVf: ({ pci }) => told.push(pci) })
   t.deepEqual(fake.calls.slice(0, 2).sort(), ['ipam.allocate', 'vfAllocator.claim'])
   t.is(fake.calls[2], 'wiring.prepare')
   t.deepEqual(fake.calls.slice(3).sort(), ['networks.putEndpoint', 'wiring.attach'])
   t.is(endpoint.vf?.pci, '0000:3b:02.0')
-  t.is(vf?.pci, '0000:3b:02.0')
+  t.deepEqual(told, ['0000:3b:02.0'])
   t.is(endpoint.mac, '52:54:00:3b:00:00')
   t.is(endpoint.vf?.settings?.mac, undefined, 'so nothing has to be set')
   t.is(endpoint.vf?.settings?.vlan, 100)
@@ -59,6 +60,17 @@ for (const step of ['ipam.allocate', 'vfAllocator.claim', 'wiring.prepare', 'net
     await stop()
   })
 }
+
+test('when whoever is to be told of the VF cannot be, everything is undone', async (t) => {
+  const { fake, parts, stop } = await startParts()
+  addFast(fake)
+  const onVf = () => {
+    throw new HeddleError('unavailable', 'the disk is full')
+  }
+  await t.throwsAsync(attached(parts, { onVf }), { message: 'the disk is full' })
+  t.deepEqual(clean(fake), nothing)
+  await stop()
+})
 
 test('a VF that was not put back keeps its claim, for nobody may be offered it', async (t) => {
   const { fake, parts, stop } = await startParts()

@@ -1,12 +1,10 @@
 /**
- * Files that tell a meta-plugin about the devices the kubelet has given out (Device Information Specification 1.1.0 of the
- * Network Plumbing Working Group). One for each reservation; its name also says under which resource a VF was given out.
+ * Files that tell a meta-plugin about the devices the kubelet has given out. One for each reservation; its name also says under which resource a VF was given out.
  */
-import { mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Vf } from '@heddle/contract'
-
-const version = '1.1.0'
+import { deviceInfoOf, writeDeviceInfo } from '../flows/device-info.ts'
 
 export class DeviceInfoFiles {
   readonly #directory: string
@@ -16,21 +14,7 @@ export class DeviceInfoFiles {
   }
 
   write(resource: string, vf: Vf): void {
-    const { pci } = vf
-    const info = {
-      type: 'pci',
-      version,
-      pci: {
-        'pci-address': pci,
-        'pf-pci-address': vf.pf,
-        ...(vf.rdmaDevices.length > 0 && { 'rdma-device': vf.rdmaDevices.join(',') }),
-        ...(vf.representor !== '' && { 'representor-device': vf.representor }),
-      },
-    }
-    mkdirSync(this.#directory, { recursive: true, mode: 0o755 })
-    const path = join(this.#directory, fileName(resource, pci))
-    writeFileSync(`${path}.new`, `${JSON.stringify(info)}\n`, { mode: 0o644 })
-    renameSync(`${path}.new`, path)
+    writeDeviceInfo(join(this.#directory, fileName(resource, vf.pci)), deviceInfoOf(vf))
   }
 
   /** Removes the VF's file of this resource, or of whichever. */

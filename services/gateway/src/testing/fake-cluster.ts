@@ -182,6 +182,7 @@ export class FakeCluster {
 
   #attachVf(endpoint: Endpoint, attachment: VfAttachment) {
     const vf = this.vfs.use(attachment)
+    if (attachment.driver !== '') return { mac: endpoint.mac, pci: vf.pci, deviceNodes: this.vfs.bind(attachment).deviceNodes }
     return { interfaceName: endpoint.sandbox ? endpoint.interfaceName : vf.name, mac: endpoint.mac, mtu: 1500, pci: vf.pci }
   }
 

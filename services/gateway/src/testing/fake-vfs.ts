@@ -91,6 +91,7 @@ export class FakeVfs {
     claim: async (request) => {
       const { owner, reserveFor, networkId, group } = request
       const mine = [...this.claims.values()].find((claim) => owner !== '' && claim.owner === owner)
+      if (mine !== undefined && !['', mine.pci].includes(request.pci)) throw inUse(mine.pci, owner)
       const vf = mine === undefined ? this.#choose(request) : this.#vf(mine.pci)
       const reservedBy = reserveFor || (this.claims.get(vf.pci)?.reservedBy ?? '')
       const claim = {
@@ -153,7 +154,7 @@ export class FakeVfs {
     if (pci !== '') {
       const asked = admitted.find((vf) => vf.pci === pci)
       if (asked === undefined) throw new HeddleError('vf-unknown', `there is no VF ${pci} that suits`, { field: 'pci', remedy: 'choose another' })
-      if (!isFree(asked)) throw new HeddleError('vf-in-use', `VF ${pci} is in use`, { field: 'pci', remedy: 'choose another' })
+      if (!isFree(asked)) throw inUse(pci, this.claims.get(pci)?.owner ?? '')
       return asked
     }
     const free = admitted.find(isFree)
@@ -178,6 +179,10 @@ export class FakeVfs {
   #inPool(vf: Vf, name: string): boolean {
     return this.pools.get(name)?.selectors.some((selector) => admits(selector, vf)) === true
   }
+}
+
+function inUse(pci: string, owner: string): HeddleError {
+  return new HeddleError('vf-in-use', `VF ${pci} is in use by endpoint ${owner}`, { field: 'pci', remedy: 'choose another' })
 }
 
 function admits(selector: NonNullable<SriovNetwork['selector']>, vf: Vf): boolean {

@@ -1,0 +1,61 @@
+/** The `heddle` object of a configuration: the network as it is to be, in the spelling of the public API. */
+import { z } from 'zod'
+import { count, text, texts } from './schema.ts'
+
+const subnetSchema = z.union([
+  text.transform((prefix) => ({ prefix })),
+  z.strictObject({
+    prefix: text,
+    ranges: z.array(z.strictObject({ first: text, last: text })).optional(),
+    gateway: text.optional(),
+    excluded: texts.optional(),
+    auxiliary: z.record(text, text).optional(),
+  }),
+])
+
+/** VfSelector. */
+export const selectorSchema = z.strictObject({
+  vendors: texts.optional(),
+  devices: texts.optional(),
+  drivers: texts.optional(),
+  pciAddresses: texts.optional(),
+  pfNames: texts.optional(),
+  linkTypes: texts.optional(),
+  numaNodes: z.array(z.number().int()).max(256).optional(),
+  hosts: texts.optional(),
+  rdma: z.boolean().optional(),
+  vdpa: z.boolean().optional(),
+})
+
+/** SriovNetwork. A MAC is not among its settings: it is one endpoint's. */
+const sriovSchema = z.strictObject({
+  pool: text.optional(),
+  selector: selectorSchema.optional(),
+  settings: z
+    .strictObject({
+      vlan: count.optional(),
+      vlanQos: count.optional(),
+      vlanProto: text.optional(),
+      spoofchk: z.boolean().optional(),
+      trust: z.boolean().optional(),
+      minTxRate: count.optional(),
+      maxTxRate: count.optional(),
+      linkState: text.optional(),
+      trunk: z.array(z.strictObject({ first: count, last: count })).optional(),
+      mtu: count.optional(),
+    })
+    .optional(),
+  policy: text.optional(),
+  driver: text.optional(),
+  apart: z.boolean().optional(),
+})
+
+export const definitionSchema = z.strictObject({
+  kind: text.optional(),
+  subnets: z.array(subnetSchema).max(64).optional(),
+  mtu: count.optional(),
+  vni: count.optional(),
+  internal: z.boolean().optional(),
+  options: z.record(text, text).optional(),
+  sriov: sriovSchema.optional(),
+})

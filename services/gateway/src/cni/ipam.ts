@@ -1,0 +1,169 @@
+/**
+ * The `ipam` object of a configuration written for another plugin: what it would have asked of an IPAM plugin is asked of
+ * Heddle's own, for the whole cluster. Ranges become the network's subnets; without any the network has frames alone.
+ */
+import { Subnet } from '@heddle/contract'
+import { HeddleError, invalid } from '@heddle/core'
+import { bitsOf, firstUsable, formatIp, lastOf, type Prefix, parsePrefix, unassignable } from '@heddle/net'
+import { z } from 'zod'
+import { addressPrefixField, prefixField } from '../fields.ts'
+import { familyOf } from '../flows/plan.ts'
+import { type CniResult, dnsSchema, routeSchema } from './result.ts'
+import { checked, maybe, text, texts } from './schema.ts'
+
+export interface IpamWish {
+  readonly subnets: readonly Subnet[]
+  /** Given in the configuration, not chosen: `address/length`. */
+  readonly addresses: readonly string[]
+  /** None is chosen. */
+  readonly isStatic: boolean
+  readonly routes: CniResult['routes']
+  readonly dns: CniResult['dns']
+}
+
+/** One address is wanted of a set: of any of its ranges. */
+interface Range {
+  readonly prefix: string
+  readonly first: string | undefined
+  readonly last: string | undefined
+  readonly gateway: string
+  readonly excluded: readonly string[]
+  /** Where it stands in the configuration. */
+  readonly field: string
+}
+
+const common = { routes: maybe(z.array(routeSchema).max(256)), dns: dnsSchema }
+const ipamSchema = z.looseObject({ type: maybe(text) })
+/** plugins/ipam/host-local. */
+const rangeSchema = z.looseObject({ subnet: text, rangeStart: maybe(text), rangeEnd: maybe(text), gateway: maybe(text) })
+const hostLocalSchema = z.looseObject({
+  ...common,
+  subnet: maybe(text),
+  rangeStart: maybe(text),
+  rangeEnd: maybe(text),
+  gateway: maybe(text),
+  ranges: maybe(z.array(z.array(rangeSchema).max(64)).max(8)),
+  resolvConf: maybe(text),
+})
+/** plugins/ipam/static. */
+const staticSchema = z.looseObject({ ...common, addresses: maybe(z.array(z.looseObject({ address: text, gateway: maybe(text) })).max(64)) })
+/** k8snetworkplumbingwg/whereabouts. */
+const whereaboutsRange = { range: maybe(text), range_start: maybe(text), range_end: maybe(text), exclude: maybe(texts) }
+const whereaboutsSchema = z.looseObject({
+  ...common,
+  ...whereaboutsRange,
+  gateway: maybe(text),
+  ipRanges: maybe(z.array(z.looseObject(whereaboutsRange)).max(8)),
+})
+
+/**
+ * Undefined when there is no `ipam`, or an empty one. `ips`: the addresses the runtime gives, which go before those in the
+ * configuration. Fails with unsupported for what only another plugin could do.
+ */
+export function parseIpam(json: unknown, ips: readonly string[]): IpamWish | undefined {
+  if (json === undefined || json === null || (typeof json === 'object' && Object.keys(json).length === 0)) return undefined
+  const { type } = checked(() => ipamSchema.parse(json), 'ipam')
+  if (type === undefined || type === '' || type === 'heddle' || type === 'host-local') return hostLocal(json)
+  if (type === 'whereabouts') return whereabouts(json)
+  if (type === 'static') return fixed(json, ips)
+  throw new HeddleError('unsupported', `ipam.type: ${JSON.stringify(type.slice(0, 40))} is not one whose ranges Heddle can read`, {
+    field: 'ipam.type',
+    remedy:
+      type === 'dhcp'
+        ? 'leave ipam out and run a DHCP client in the container, or give ranges with type host-local'
+        : 'use host-local, static or whereabouts, or leave ipam out',
+  })
+}
+
+function hostLocal(json: unknown): IpamWish {
+  const { subnet, ranges = [], resolvConf, ...single } = checked(() => hostLocalSchema.parse(json), 'ipam')
+  if (resolvConf !== undefined)
+    throw new HeddleError('unsupported', 'ipam.resolvConf: no file is read', { field: 'ipam.resolvConf', remedy: 'write the servers under dns.nameservers' })
+  const sets = [
+    ...(subnet === undefined ? [] : [{ field: 'ipam', ranges: [{ ...single, subnet }] }]),
+    ...ranges.map((set, index) => ({ field: `ipam.ranges[${index}]`, ranges: set })),
+  ].map(({ field, ranges: set }) =>
+    set.map((range): Range => {
+      const prefix = prefixField(range.subnet, `${field}.subnet`)
+      // As host-local has it: the first address is the gateway's where none is given.
+      const gateway = range.gateway ?? firstOfBig(parsePrefix(prefix))
+      return { prefix, first: range.rangeStart, last: range.rangeEnd, gateway, excluded: [], field }
+    }),
+  )
+  return wishOf(sets, single)
+}
+
+function whereabouts(json: unknown): IpamWish {
+  const { gateway = '', ipRanges = [], ...single } = checked(() => whereaboutsSchema.parse(json), 'ipam')
+  const given = [
+    ...(single.range === undefined ? [] : [{ ...single, field: 'ipam' }]),
+    ...ipRanges.map((one, index) => ({ ...one, field: `ipam.ipRanges[${index}]` })),
+  ]
+  const sets = given.map(({ range = '', range_start, range_end, exclude = [], field }): Range[] => {
+    // `10.1.0.5-10.1.0.9/24` is a range and the prefix it is in; host bits of a prefix are a start whereabouts itself ignores.
+    const [start, end = ''] = range.includes('-') ? range.split('-', 2) : [undefined, range]
+    const { prefix, address } = addressPrefixField(end, `${field}.range`)
+    const isOf = gateway !== '' && familyOf(gateway) === familyOf(prefix)
+    const first = range_start ?? start?.split('/', 1)[0]
+    return [{ prefix, first, last: range_end ?? (start === undefined ? undefined : address), gateway: isOf ? gateway : '', excluded: exclude, field }]
+  })
+  return wishOf(sets, single)
+}
+
+/** Which addresses there are is no question then: the network's subnets are those the addresses are in. */
+function fixed(json: unknown, ips: readonly string[]): IpamWish {
+  const { addresses = [], routes = [], dns } = checked(() => staticSchema.parse(json), 'ipam')
+  const given =
+    ips.length > 0 ? ips.map((address) => ({ address, gateway: undefined, field: 'ips' })) : addresses.map((one) => ({ ...one, field: 'ipam.addresses' }))
+  const subnets = new Map<string, Subnet>()
+  for (const { address, gateway = '', field } of given) {
+    if (!address.includes('/')) throw invalid(field, `${field}: ${JSON.stringify(address.slice(0, 80))} has no prefix length`, 'write it as 10.1.0.5/24')
+    const { prefix } = addressPrefixField(address, field)
+    subnets.set(prefix, Subnet.fromPartial({ prefix, gateway: gateway || (subnets.get(prefix)?.gateway ?? '') }))
+  }
+  return { subnets: [...subnets.values()], addresses: given.map(({ address }) => address), isStatic: true, routes, dns }
+}
+
+/** An endpoint has one address of each family, from whichever subnet of it has one. */
+function wishOf(
+  sets: readonly (readonly Range[])[],
+  { routes = [], dns }: { readonly routes?: CniResult['routes'] | undefined; readonly dns: CniResult['dns'] },
+): IpamWish {
+  const families = new Set<number>()
+  const subnets = new Map<string, Subnet>()
+  for (const set of sets) {
+    for (const family of new Set(set.map(({ prefix }) => familyOf(prefix)))) {
+      if (families.has(family)) {
+        const field = set[0]?.field ?? 'ipam'
+        throw new HeddleError('unsupported', `${field}: a second IPv${family} address of one interface is not given`, {
+          field,
+          remedy: 'put the ranges into one set, whose addresses are given one after the other',
+        })
+      }
+      families.add(family)
+    }
+    for (const range of set) addRange(subnets, range)
+  }
+  return { subnets: [...subnets.values()], addresses: [], isStatic: false, routes, dns }
+}
+
+function addRange(subnets: Map<string, Subnet>, { prefix, first, last, gateway, excluded, field }: Range): void {
+  const there = subnets.get(prefix)
+  if (there !== undefined && there.gateway !== gateway)
+    throw invalid(`${field}.gateway`, `${field}.gateway: subnet ${prefix} has the gateways ${there.gateway} and ${gateway}`, 'give one gateway for a subnet')
+  const whole = usable(parsePrefix(prefix))
+  // All of it where either range says nothing narrower.
+  const isNarrow = (first !== undefined || last !== undefined) && (there === undefined || there.ranges.length > 0)
+  const ranges = isNarrow ? [...(there?.ranges ?? []), { first: first ?? whole.first, last: last ?? whole.last }] : []
+  subnets.set(prefix, Subnet.fromPartial({ prefix, gateway, ranges, excluded: [...(there?.excluded ?? []), ...excluded] }))
+}
+
+function usable(prefix: Prefix): { readonly first: string; readonly last: string } {
+  const last = lastOf(prefix)
+  const barred = unassignable(prefix).some(({ value }) => value === last.value)
+  return { first: formatIp(firstUsable(prefix)), last: formatIp({ ...last, value: last.value - (barred ? 1n : 0n) }) }
+}
+
+function firstOfBig(prefix: Prefix): string {
+  return prefix.length > bitsOf(prefix.family) - 2 ? '' : formatIp(firstUsable(prefix))
+}
