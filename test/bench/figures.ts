@@ -43,6 +43,7 @@ export const bars: Readonly<Record<string, { readonly is: 'ratio' | 'ours'; read
   'overlay-tcp': { is: 'ratio', at: 'least', value: 1.0 },
   'overlay-tcp-underlay': { is: 'ratio', at: 'least', value: 0.72 },
   'peers-programmed': { is: 'ours', at: 'most', value: 50 },
+  'vf-claim': { is: 'ours', at: 'most', value: 10 },
   'rss-host': { is: 'ours', at: 'most', value: 120 },
   'rss-embedded': { is: 'ours', at: 'most', value: 200 },
 }

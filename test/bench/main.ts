@@ -12,11 +12,12 @@ import { ipamSuite } from './ipam.ts'
 import { memorySuite } from './memory.ts'
 import { peersSuite } from './peers.ts'
 import { throughputSuite } from './throughput.ts'
+import { vfClaimSuite } from './vf-claim.ts'
 
 const { values } = parseArgs({ options: { only: { type: 'string' }, json: { type: 'string' } } })
 const wanted = values.only?.split(',')
 
-const suites: readonly Suite[] = [cniSuite, dockerSuite, ipamSuite, throughputSuite, peersSuite, memorySuite]
+const suites: readonly Suite[] = [cniSuite, dockerSuite, ipamSuite, throughputSuite, peersSuite, memorySuite, vfClaimSuite]
 const known = suites.flatMap((suite) => suite.ids)
 const unknown = wanted?.filter((id) => !known.includes(id)) ?? []
 if (unknown.length > 0) {

@@ -114,10 +114,11 @@ function takeVf(repo: VfRepo, asked: Asked, pci: string, apartAt: bigint | undef
       if (at.pool !== undefined && pool === undefined) throw poolUnknown(asked.pool)
       if (apartKey !== undefined && (known.get(apartKey)?.modRevision ?? 0n) !== apartAt) return { write: [], result: undefined }
       const there = known.get(at.claim)
-      const claims = [...(repo.view(host)?.claims ?? [])]
       const view: HostView = {
         inventory,
-        claims,
+        get claims() {
+          return repo.view(host)?.claims ?? []
+        },
         claimOf: (other) => (other !== pci ? repo.claimOf(host, other) : there && decodeClaim(there)),
         isHeld: () => known.has(holdKey(known) ?? ''),
       }

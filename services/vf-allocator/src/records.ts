@@ -93,7 +93,8 @@ export interface OwnerRecord {
 }
 
 export function decodeOwner(record: StoredRecord | undefined): OwnerRecord | undefined {
-  const { host, pci } = parsed(record?.value ?? '') as Partial<OwnerRecord>
+  if (record === undefined) return undefined
+  const { host, pci } = parsed(record.value) as Partial<OwnerRecord>
   return host === undefined || pci === undefined ? undefined : { host, pci }
 }
 

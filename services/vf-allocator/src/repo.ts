@@ -76,11 +76,13 @@ export class VfRepo {
   /** Undefined: the host has never reported. */
   view(host: string): HostView | undefined {
     const inventory = this.inventory(host)
-    const claims = [...(this.#claims.get(host)?.values() ?? [])].map(({ claim }) => claim)
+    const known = this.#claims.get(host)
     return (
       inventory && {
         inventory,
-        claims,
+        get claims() {
+          return [...(known?.values() ?? [])].map(({ claim }) => claim)
+        },
         claimOf: (pci) => this.claimOf(host, pci),
         isHeld: (pf) => this.#holds.get(host)?.has(pf) ?? false,
       }

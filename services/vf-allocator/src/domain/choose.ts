@@ -58,11 +58,13 @@ export function obstacleTo(vf: Vf, view: HostView, wanted: Wanted): Obstacle | u
 export function choose(view: HostView, wanted: Wanted, isPicked: (pci: string) => boolean, nth: (count: number) => number): Vf | undefined {
   const freeByPf = new Map<string, number>()
   const had = new Map<string, Vf[]>()
-  const plain: Wanted = { ...wanted, apart: false, near: '' }
   for (const vf of view.inventory.vfs.values()) {
-    if (isPicked(vf.pci) || obstacleTo(vf, view, plain) !== undefined) continue
+    if (isPicked(vf.pci)) continue
+    const obstacle = obstacleTo(vf, view, wanted)
+    // What is far, or too near to others of its group, fills its PF no more than what suits.
+    if (obstacle !== undefined && obstacle !== 'far' && obstacle !== 'together') continue
     freeByPf.set(vf.pf, (freeByPf.get(vf.pf) ?? 0) + 1)
-    if (!isMeant(vf, view, wanted) || obstacleTo(vf, view, wanted) !== undefined) continue
+    if (obstacle !== undefined || !isMeant(vf, view, wanted)) continue
     const ofPf = had.get(vf.pf) ?? []
     had.set(vf.pf, ofPf)
     ofPf.push(vf)
