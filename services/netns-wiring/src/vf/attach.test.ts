@@ -97,6 +97,32 @@ test('without an IOMMU vfio-pci is refused with what to do, and the VF is pristi
   t.deepEqual(lab.dirt(lab.vf(0)), [])
 })
 
+test('a VF that is bound to vfio-pci at its baseline is lent its kernel driver, and goes back to vfio-pci', async (t) => {
+  const lab = new VfLab({ functions: [presets.ixgbe({ pci: pf, numVfs: 1 })] })
+  await within((call) => lab.card.sysfs.bind(lab.vf(0), 'vfio-pci', call))
+  await lab.allocator.start()
+  await lab.brains.start()
+  await lab.start()
+  t.teardown(() => lab.stop())
+  const endpoint = lab.claim(0, 'e1', { vlan: 5 }, { mac })
+  await attach(lab, endpoint)
+  t.like(lab.card.find(lab.vf(0)), { ns: '/ns/c', link: { name: 'net1', mac, up: true } })
+  lab.kernel.writes.length = 0
+  t.true((await detach(lab, endpoint)).existed)
+  t.is(lab.card.find(lab.vf(0)), undefined)
+  t.is(lab.card.driver(lab.vf(0)), 'vfio-pci')
+  t.is(lab.card.info(lab.vf(0)).vlan, 0)
+})
+
+test('a VF for which no driver makes a netdev is refused, and is without settings', async (t) => {
+  const card = presets.ixgbe({ pci: pf, numVfs: 1 })
+  if (card.vfs === undefined) return t.fail()
+  const lab = await VfLab.create(t, { functions: [{ ...card, vfs: { ...card.vfs, driver: '' } }] })
+  const error = await t.throwsAsync(attach(lab, lab.claim(0, 'e1', { vlan: 5 }, { mac })), { message: /8086:10ed/ })
+  t.like(error, { code: 'unsupported', details: { pci: lab.vf(0) } })
+  t.is(lab.card.info(lab.vf(0)).vlan, 0)
+})
+
 test('a trunk is written where the PF has a file for it, else each VLAN has a subinterface, gone with the endpoint', async (t) => {
   const plain = await VfLab.create(t)
   const trunk = [

@@ -64,7 +64,7 @@ export class PutBack {
       const view = await cards.read(pci, call)
       if (view === undefined) return { left: [], changed: state.changed, out: true }
       const differences = [...baselineDifferences(view, baseline), ...(await this.#misnamed(view, baseline, state.named, call))]
-      const out = view.link !== undefined || !hasNetdev(view, baseline)
+      const out = view.link !== undefined || !(hasNetdev(view, baseline) || isOnlyLent(view, baseline))
       if (differences.length === 0) return { left: [], changed: state.changed, out: true }
       if (attempt === tries) return { left: left.length > 0 ? left : differences, changed: state.changed, out }
       if (attempt > 0) await sleep(call.clock, pauseMs * attempt, call.signal)
@@ -93,6 +93,11 @@ export class PutBack {
     } else if (view.link !== undefined && parseEndpointAlias(view.link.alias) !== undefined) {
       state.named = true
       await context.kernel.run([{ op: 'link.set', ns, name: view.link.name, up: false }], call)
+    }
+    if (isOnlyLent(view, baseline)) {
+      // Its netdev goes with the driver, from wherever it is.
+      await cards.sysfs.unbind(pci, call)
+      view = await cards.get(pci, call)
     }
     if (view.vf.trunkFile !== '') await cards.sysfs.writeTrunk(view.vf.trunkFile, noTrunkText, call)
     const { macChanged } = await this.#reset(view, baseline, call)
@@ -195,4 +200,9 @@ export class PutBack {
 /** Whether a netdev is to be somewhere: the VF has its own kernel driver. */
 function hasNetdev({ vf }: VfView, baseline: VfBaseline): boolean {
   return baseline.name !== '' && vf.driver === baseline.driver && !isUserSpaceDriver(vf.driver)
+}
+
+/** Whether it has a kernel driver now that it does not have at its baseline. */
+function isOnlyLent({ vf }: VfView, baseline: VfBaseline): boolean {
+  return vf.driver !== '' && vf.driver !== baseline.driver && !isUserSpaceDriver(vf.driver)
 }

@@ -39,6 +39,7 @@ export class PutIn {
     try {
       // Bound first: a VF that is not with its own driver is one that was not put back, whatever its PF sets.
       if (shape.driver !== '' && view.vf.driver !== shape.driver) await drivers.bindUserSpace(view, shape.driver, call)
+      else if (shape.driver === '' && view.link === undefined) view = await this.#withNetdev(view, call)
       const set = await admin.set(view, shape.settings, ownMac(shape), call)
       view = set.view
       if (shape.trunk.length > 0 && view.vf.trunkFile !== '') await cards.sysfs.writeTrunk(view.vf.trunkFile, trunkText(shape), call)
@@ -88,6 +89,21 @@ export class PutIn {
     )
   }
 
+  /** At its baseline it has no driver, or a user-space one. */
+  async #withNetdev({ vf }: VfView, call: Call): Promise<VfView> {
+    const { cards, drivers } = this.#parts
+    await cards.sysfs.bind(vf.pci, '', call)
+    const isBound = (await cards.sysfs.virtualFunction(vf.pci))?.driver !== ''
+    if (!isBound || (await drivers.netdev(vf.pci, call)) === undefined) {
+      throw new HeddleError('unsupported', `no kernel driver of this host makes a netdev for VF ${vf.pci} (${vf.vendor}:${vf.device})`, {
+        field: 'endpoint.vf.pci',
+        remedy: `load its driver and see that sriov_drivers_autoprobe of PF ${vf.pf} is 1, or give the network the driver vfio-pci`,
+        details: { pci: vf.pci, pf: vf.pf, setting: 'driver' },
+      })
+    }
+    return cards.get(vf.pci, call)
+  }
+
   async #rebound(view: VfView, call: Call): Promise<VfView> {
     const link = await this.#parts.drivers.rebind(view.vf.pci, call)
     if (link === undefined) throw new HeddleError('kernel-refused', `driver ${view.vf.driver} made no netdev for VF ${view.vf.pci} when it was bound anew`)
@@ -126,7 +142,7 @@ export class PutIn {
       } catch (error) {
         const errno = refusalOf(error)?.errno ?? ''
         const waitMs = busyWaitsMs[busy]
-        if (errno === 'EBUSY' && waitMs !== undefined) await sleep(call.clock, waitMs, call.signal)
+        if ((errno === 'EBUSY' || errno === 'EAGAIN') && waitMs !== undefined) await sleep(call.clock, waitMs, call.signal)
         else if (errno === 'EEXIST') throw interfaceExists(shape.interfaceName, shape.sandbox)
         else {
           const failure = kernelFailure(error, [step], kernel, shape.sandbox)
