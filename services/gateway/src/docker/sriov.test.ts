@@ -262,6 +262,8 @@ test('a VF whose container died is put back without a Leave, and free for who he
   await docker.call('DeleteEndpoint', ids)
   t.deepEqual([cluster.vfs.vfs.get('0000:3b:02.1')?.state, cluster.vfs.claims.size], ['ready', 1], 'put back first, freed after that')
   const next = docker.endpoint('e2', { address: '172.18.0.3/16' })
+  // Time enough to be refused, were it not waited for.
+  await setTimeout(50)
   slow.resolve()
   t.deepEqual(await next, { Interface: { MacAddress: '52:54:00:3b:00:01' } })
   await docker.leave('e2')
