@@ -12,12 +12,16 @@ export async function claimForDocker(parts: FlowParts, network: Network, id: str
   // Docker does not say which container an endpoint is for until it is joined.
   const claimed = await claimVf(parts, network, plan, { id, mac, containerId: '' }, call)
   const { vf, attachment } = claimed
-  if ((vf.baseline?.name ?? '') === '' || attachment.driver !== '') {
-    const driver = attachment.driver || vf.driver || 'none'
-    throw new HeddleError('unsupported', `VF ${vf.pci} of ${vf.pfName || vf.pf} has no network interface to give to a container (driver: ${driver})`, {
-      field: 'pf',
-      remedy: 'bind it to its network driver on the host, or leave it out of the network with -o pf=INTERFACE#INDEXES or a pool',
-    })
+  // One without any driver is bound to its network driver when it is wired, or refused then.
+  if (attachment.driver !== '') {
+    throw new HeddleError(
+      'unsupported',
+      `VF ${vf.pci} of ${vf.pfName || vf.pf} has no network interface to give to a container (driver: ${attachment.driver})`,
+      {
+        field: 'pf',
+        remedy: 'bind it to its network driver on the host, or leave it out of the network with -o pf=INTERFACE#INDEXES or a pool',
+      },
+    )
   }
   return claimed
 }
