@@ -8,6 +8,8 @@ const keyOf = (ns: Namespace) => (ns === 'own' ? 'own' : ns.path)
 
 export class FakeKernel implements Kernel {
   hardware: FakeHardware | undefined
+  /** What somebody else does just before a step. */
+  before: (step: Step) => void = () => {}
   /** Names that are another link's altname, `<namespace> <name>`. */
   readonly altNames = new Set<string>()
   readonly #deviceListeners = new Set<(event: DeviceEvent | undefined) => void>()
@@ -30,6 +32,7 @@ export class FakeKernel implements Kernel {
 
   async run(steps: readonly Step[]) {
     return steps.map((step, index) => {
+      this.before(step)
       this.writes.push(`${step.op} ${'name' in step ? step.name : ''}`.trim())
       if (step.op === 'vf.set') {
         const refused = this.#setVf(step)

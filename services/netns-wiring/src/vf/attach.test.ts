@@ -53,6 +53,19 @@ test('igbvf is bound anew after the PF has set a MAC, and only then', async (t) 
   t.deepEqual([lab.dirt(lab.vf(0)), lab.dirt(lab.vf(1))], [[], []])
 })
 
+test('a netdev that udev renames meanwhile is moved under the name it has then', async (t) => {
+  const lab = await VfLab.create(t)
+  const endpoint = lab.claim(0, 'e1', { vlan: 5 }, { mac })
+  const name = endpoint.vf?.baseline?.name ?? ''
+  lab.kernel.before = (step) => {
+    if (step.op !== 'link.move') return
+    lab.kernel.before = () => {}
+    void lab.kernel.run([{ op: 'link.set', ns: 'own', name, rename: 'enp59s0f0v0' }])
+  }
+  await attach(lab, endpoint)
+  t.like(lab.card.find(lab.vf(0)), { ns: '/ns/c', link: { name: 'net1', mac } })
+})
+
 test('a netdev that does not follow its MAC in time is bound anew', async (t) => {
   const lab = await VfLab.create(t)
   lab.card.stubborn = true
@@ -133,6 +146,12 @@ test('a trunk is written where the PF has a file for it, else each VLAN has a su
   await attach(plain, endpoint)
   const inside = () => [...(plain.kernel.namespaces.get('/ns/c')?.links.keys() ?? [])].sort()
   t.deepEqual(inside(), ['net1', 'net1.10', 'net1.11', 'net1.12', 'net1.20'])
+  // As a process leaves it that was ended after the move.
+  await plain.kernel.removeLink({ path: '/ns/c' }, 'net1.12')
+  const check = async () => (await within((call) => plain.wiring.check({ network, endpoint, routes: [] }, call))).differences
+  t.deepEqual(await check(), ['VLAN 12 of the trunk has no subinterface of net1'])
+  await within((call) => plain.wiring.attach({ network, endpoint, routes: [] }, call))
+  t.deepEqual(await check(), [])
   await detach(plain, endpoint)
   t.deepEqual(inside(), [])
   const withFile = await VfLab.create(t, { functions: [presets.i40e({ pci: pf, numVfs: 1 })] })

@@ -9,6 +9,7 @@ import { background } from '../host-context.ts'
 import type { VfView } from './cards.ts'
 import { deviceNodes } from './drivers.ts'
 import type { HeldVfs } from './held.ts'
+import { trunkSteps } from './plan.ts'
 import { inUse, PutIn, type PutInParts } from './put-in.ts'
 import type { VfReporter } from './report.ts'
 import { sameShape, type VfShape, vfShape } from './shape.ts'
@@ -86,6 +87,7 @@ export class VfEndpoints {
   detach(request: DetachRequest, call: Call): Promise<boolean> {
     const id = request.endpointId
     return this.#queue.run(id, async () => {
+      this.#verified.delete(id)
       const target = await this.#find(request, call)
       if (target === undefined) return false
       return this.#parts.vfQueue.run(target.pci, async () => {
@@ -168,10 +170,12 @@ export class VfEndpoints {
 
   /** As the shape says: left as it is when it is so, else made from the baseline. Undefined with a user-space driver. */
   async #ensure(shape: VfShape, call: Call): Promise<LinkInfo | undefined> {
-    const { held, cards, putBack } = this.#parts
+    const { held, cards, putBack, context } = this.#parts
     const { view, link } = await this.#present(shape, call)
     const made = held.get(shape.id)
     if (shapeDifferences(view, link, shape).length === 0) {
+      // A process that ended may have moved it in, and no more.
+      if (link !== undefined && shape.trunk.length > 0 && view.vf.trunkFile === '') await context.kernel.run(trunkSteps(shape), call)
       held.put(shape)
       return link
     }

@@ -22,6 +22,8 @@ export interface PutInParts extends PutBackParts {
 const undoMs = 15_000
 /** How long a netdev may take to have the MAC it was given (iavf asks its PF). */
 const macWaitsMs = [5, 10, 20, 40, 80, 100, 150, 200, 300, 400, 500]
+/** A driver that is busy; a netdev that udev renames just now. */
+const passing: ReadonlySet<string> = new Set(['EBUSY', 'EAGAIN', 'ENODEV'])
 const busyWaitsMs = [10, 20, 50, 100, 200, 400]
 
 export class PutIn {
@@ -116,11 +118,9 @@ export class PutIn {
     const to: Namespace = shape.sandbox === '' ? context.hostNs : { path: shape.sandbox }
     let view = found
     for (let attempt = 0; ; attempt++) {
-      if (view.link === undefined) throw inUse(shape.pci, 'has lost its netdev while it was being attached')
-      const { name } = view.link
-      const step: MoveLink | SetLink = shape.sandbox === '' ? settleHere(shape, context.hostNs, name) : moveIn(shape, context.hostNs, name)
-      const settled = await this.#settled(step, view, shape, attempt, call)
-      const link = settled ? await this.#withMac(to, shape.sandbox === '' ? name : shape.interfaceName, shape.mac, call) : undefined
+      const settled = await this.#settled(view, shape, attempt, call)
+      const name = (settled ?? view).link?.name ?? ''
+      const link = settled === undefined ? undefined : await this.#withMac(to, shape.sandbox === '' ? name : shape.interfaceName, shape.mac, call)
       if (link !== undefined) {
         if (shape.trunk.length > 0 && view.vf.trunkFile === '') await context.kernel.run(trunkSteps(shape), call)
         return link
@@ -132,26 +132,30 @@ export class PutIn {
     }
   }
 
-  /** False when binding the driver anew may help. A move is whole or not at all. */
-  async #settled(step: MoveLink | SetLink, view: VfView, shape: VfShape, attempt: number, call: Call): Promise<boolean> {
-    const { kernel } = this.#parts.context
-    for (let busy = 0; ; busy++) {
+  /** The VF as it was before the step; undefined when binding its driver anew may help. A move is whole or not at all. */
+  async #settled(found: VfView, shape: VfShape, attempt: number, call: Call): Promise<VfView | undefined> {
+    const { context, cards } = this.#parts
+    let view = found
+    for (let tries = 0; ; tries++) {
+      if (view.link === undefined) throw inUse(shape.pci, 'has lost its netdev while it was being attached')
+      const { name, mac, mtu } = view.link
+      const step: MoveLink | SetLink = shape.sandbox === '' ? settleHere(shape, context.hostNs, name) : moveIn(shape, context.hostNs, name)
       try {
-        await kernel.run([step], call)
-        return true
+        await context.kernel.run([step], call)
+        return view
       } catch (error) {
         const errno = refusalOf(error)?.errno ?? ''
-        const waitMs = busyWaitsMs[busy]
-        if ((errno === 'EBUSY' || errno === 'EAGAIN') && waitMs !== undefined) await sleep(call.clock, waitMs, call.signal)
-        else if (errno === 'EEXIST') throw interfaceExists(shape.interfaceName, shape.sandbox)
-        else {
-          const failure = kernelFailure(error, [step], kernel, shape.sandbox)
-          if (failure.code !== 'kernel-refused') throw failure
-          const mtuAsked = shape.mtu !== 0 && view.link?.mtu !== shape.mtu
-          if (mtuAsked && (errno === 'EINVAL' || errno === 'ERANGE')) throw unsupported(view, 'mtu', String(shape.mtu), errno, error)
-          if (view.link?.mac === shape.mac || attempt > 0) throw failure
-          return false
+        const failure = errno === 'EEXIST' ? interfaceExists(shape.interfaceName, shape.sandbox) : kernelFailure(error, [step], context.kernel, shape.sandbox)
+        if (failure.code !== 'kernel-refused') throw failure
+        const waitMs = busyWaitsMs[tries]
+        if (passing.has(errno) && waitMs !== undefined) {
+          await sleep(call.clock, waitMs, call.signal)
+          view = await cards.get(shape.pci, call)
+          continue
         }
+        if (shape.mtu !== 0 && mtu !== shape.mtu && (errno === 'EINVAL' || errno === 'ERANGE')) throw unsupported(view, 'mtu', String(shape.mtu), errno, error)
+        if (mac === shape.mac || attempt > 0) throw failure
+        return undefined
       }
     }
   }
