@@ -89,6 +89,19 @@ test('when nobody can say whether the endpoint is in use, its addresses are left
   await stop()
 })
 
+test('an ADD that is repeated while no record can be read takes nothing away from the container', async (t) => {
+  const { fake, parts, stop } = await startParts()
+  addBlue(fake)
+  await within(1000, (call) => attach(parts, wishOf(parts), call))
+  fake.faults.set('networks.listEndpoints', new HeddleError('internal', 'away'))
+  await t.throwsAsync(
+    within(5000, (call) => attach(parts, wishOf(parts), call)),
+    { message: 'away' },
+  )
+  t.deepEqual(leftovers(fake), { claims: 2, endpoints: 1, interfaces: 1 })
+  await stop()
+})
+
 test('a detach waits for the attach before it, and leaves nothing', async (t) => {
   const { fake, parts, stop } = await startParts()
   addBlue(fake)

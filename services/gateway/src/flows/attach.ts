@@ -87,7 +87,11 @@ async function attachTo(parts: FlowParts, network: Network, wish: AttachWish, ca
       together([wants.length === 0 ? { allocations: [] } : ipam.allocate({ owner: id, host, wants }, call), prepare()]),
     )
     if (existed) {
-      const recorded = await findEndpoint(parts, id, call)
+      const recorded = await findEndpoint(parts, id, call).catch((error: unknown) => {
+        // It may be in use, as below.
+        undo.disarm()
+        throw error
+      })
       if (recorded !== undefined) {
         undo.disarm()
         return repeat(parts, network, wish, recorded, claimed, call)
