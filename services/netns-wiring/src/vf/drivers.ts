@@ -9,6 +9,12 @@ import type { Cards, VfView } from './cards.ts'
  */
 const takeMacWhenBound: ReadonlySet<string> = new Set(['igbvf'])
 
+/**
+ * Bound while their PF resets, they know nothing of it ("PF still in reset state"): no link for eight seconds or more, no MAC filter,
+ * and VLANs refused with EINVAL. The PF resets whenever its VFs are made.
+ */
+const wantReadyPf: ReadonlySet<string> = new Set(['igbvf'])
+
 const netdevWaitMs = 5000
 const pollMs = 20
 
@@ -21,6 +27,10 @@ export class Drivers {
 
   needsRebind(driver: string, macChanged: boolean): boolean {
     return macChanged && takeMacWhenBound.has(driver)
+  }
+
+  wantsReadyPf(driver: string): boolean {
+    return wantReadyPf.has(driver)
   }
 
   /** Binds to vfio-pci. Throws unsupported. */

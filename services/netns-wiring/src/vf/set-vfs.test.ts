@@ -21,6 +21,17 @@ test('VFs are made by the name or address of their PF, each with driver and base
   t.is(lab.allocator.holds.size, 0)
 })
 
+test('igbvf is bound anew once the VFs are there and the PF has its link back: bound while the PF resets it has no link', async (t) => {
+  const lab = await VfLab.create(t, { functions: [presets.igb({ pci: pf })] })
+  await setVfs(lab, 2)
+  const written = lab.card.tree.written.filter((write) => /sriov_numvfs=2|igbvf\/bind=/.test(write))
+  t.deepEqual(
+    written.map((write) => write.split('/').at(-1)?.trim()),
+    ['sriov_numvfs=2', ...lab.vfs.map((pci) => `bind=${pci}`)],
+  )
+  t.true(lab.vfs.every((pci) => lab.dirt(pci).length === 0))
+})
+
 test('a PF that is none, or more VFs than it has, is refused with what there is', async (t) => {
   const lab = await VfLab.create(t, { functions: [presets.igb({ pci: pf })] })
   t.like(await t.throwsAsync(setVfs(lab, 1, 'lo'), { message: /it has eth0 \(0000:3b:00\.0\)/ }), { code: 'pf-unknown', field: 'pf' })

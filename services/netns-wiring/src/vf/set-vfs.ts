@@ -9,6 +9,8 @@ const unholdMs = 3000
 const pollMs = 100
 /** Drivers probe many VFs one after the other. */
 const readyWaitMs = 60_000
+/** A PF without a cable has none. */
+const carrierWaitMs = 5000
 
 /** Throws pf-unknown, pf-in-use, invalid-argument, kernel-refused, unavailable. */
 export async function setVfs(parts: VfParts, wanted: { readonly pf: string; readonly count: number }, call: Call): Promise<SetVfsResponse> {
@@ -28,6 +30,7 @@ export async function setVfs(parts: VfParts, wanted: { readonly pf: string; read
       checkUnused(parts, pf)
       await cards.sysfs.setNumVfs(pf.pci, wanted.count, {}, call)
       await untilReady(parts, pf.pci, wanted.count, call)
+      await bindAnew(parts, pf, call)
     } finally {
       await withCall(undoCall(call, unholdMs), (late) => allocator.unholdPf({ host, pf: pf.pci }, late)).catch((error: unknown) =>
         context.logger.warn({ err: error, pf: pf.pci }, 'a PF is held until these hands start anew: no VF of it is claimed'),
@@ -80,6 +83,23 @@ async function untilReady({ cards, reporter }: VfParts, pci: string, count: numb
     }
     await sleep(call.clock, pollMs, call.signal)
   }
+}
+
+/** For drivers that cannot speak to a PF that resets, which it does when its VFs are made: once it has its link back. */
+async function bindAnew({ cards, reporter, drivers, putBack }: VfParts, { pci, netdevs: [netdev] }: PhysicalFunction, call: Call): Promise<void> {
+  const deaf = reporter.seen.filter(({ view: { vf } }) => vf.pf === pci && drivers.wantsReadyPf(vf.driver))
+  if (deaf.length === 0 || netdev === undefined || netdev.operstate === 'down') return
+  const endMs = call.clock.monotonicMs() + Math.min(carrierWaitMs, remainingMs(call))
+  while ((await cards.sysfs.physicalFunction(pci))?.netdevs[0]?.carrier !== true && call.clock.monotonicMs() < endMs) {
+    await sleep(call.clock, pollMs, call.signal)
+  }
+  for (const seen of deaf) {
+    const { baseline } = reporter.recorded(seen)
+    await drivers.rebind(seen.view.vf.pci, call)
+    // Another name or MAC than at first, perhaps.
+    if (baseline !== undefined) await putBack.run(seen.view.vf.pci, baseline, {}, call)
+  }
+  await reporter.now(call)
 }
 
 const nameOf = ({ netdevs, pci }: PhysicalFunction): string => (netdevs[0] === undefined ? pci : `${netdevs[0].name} (${pci})`)
