@@ -166,10 +166,12 @@ export class NetworkDriver {
     return allocations.flatMap(({ claim }) => claim ?? [])
   }
 
-  /** With Docker's null IPAM the driver chooses. */
+  /** With Docker's null IPAM the driver chooses; a network without pools is of frames alone. */
   async #allocate(network: Network, owner: string, call: Call) {
     const { host, ipam } = this.#parts.cluster
-    const { allocations } = await ipam.allocate({ owner, host, wants: wantsOf(network, []) }, call)
+    const wants = wantsOf(network, [])
+    if (wants.length === 0) return []
+    const { allocations } = await ipam.allocate({ owner, host, wants }, call)
     return allocations.flatMap(({ claim }) => claim ?? [])
   }
 

@@ -187,7 +187,9 @@ function checkJoin(network: Network, options: NetworkOptions, data: readonly Ipa
       throw invalid(
         'Pool',
         `network ${network.name} has no pool ${prefix}`,
-        `give --ipam-opt network=${network.name} and no --subnet, or one of ${network.pools.map((pool) => pool.prefix).join(', ')}`,
+        network.pools.length === 0
+          ? 'give --ipam-driver null: it has no addresses'
+          : `give --ipam-opt network=${network.name} and no --subnet, or one of ${network.pools.map((pool) => pool.prefix).join(', ')}`,
       )
     }
   }

@@ -27,8 +27,8 @@ export async function checkVfSource({ cluster }: Pick<FlowParts, 'cluster'>, sri
   if (pf !== '') {
     const [name = ''] = pf.split('#', 1)
     const { pfs } = await cluster.vfAllocator.listPfs({ host: cluster.host }, call)
-    if (pfs.some((one) => one.names.includes(name) || one.pci === name)) return
-    const names = pfs.map((one) => one.names[0] ?? one.pci).join(', ')
+    if (pfs.some((one) => one.names.includes(name))) return
+    const names = pfs.flatMap((one) => one.names.slice(0, 1)).join(', ')
     throw new HeddleError('pf-unknown', `${name} is not a device of host ${cluster.host} that can have VFs`, {
       field: 'pf',
       remedy: names === '' ? 'this host has no SR-IOV card that Heddle knows of; see `heddle pf ls`' : `use one of ${names}`,

@@ -44,8 +44,9 @@ export class FakeIpam {
       else if (address !== '' && address !== pool.gateway) throw new HeddleError('invalid-argument', `the gateway is ${pool.gateway}`)
       return { address: auxiliaryName === '' ? pool.gateway : address, prefixLength: prefix.length }
     },
-    allocate: async ({ owner, host, wants, provisional }) => ({
-      allocations: wants.map(({ poolIds, address }) => {
+    allocate: async ({ owner, host, wants, provisional }) => {
+      if (wants.length === 0) throw new HeddleError('invalid-argument', 'wants has 0 entries')
+      const allocations = wants.map(({ poolIds, address }) => {
         const mine = [...this.claims.values()].find(
           (claim) => claim.owner === owner && poolIds.includes(claim.poolId) && (address === '' || claim.address === address),
         )
@@ -53,8 +54,9 @@ export class FakeIpam {
         const pool = poolIds.map((id) => this.#pool(id)).find((one) => address === '' || contains(parsePrefix(one.prefix), parseIp(address)))
         if (pool === undefined) throw new HeddleError('address-outside-pool', `${address} is outside`)
         return { claim: this.#claim(pool, address || this.#free(pool), owner, host, provisional), gateway: pool.gateway }
-      }),
-    }),
+      })
+      return { allocations }
+    },
     adopt: async ({ owner, host, addresses }) => ({
       allocations: addresses.map(({ poolIds, address }) => {
         const pool = poolIds.map((id) => this.#pool(id)).find((one) => contains(parsePrefix(one.prefix), parseIp(address)))
