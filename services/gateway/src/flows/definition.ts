@@ -65,6 +65,7 @@ function checkSubnet(given: Subnet, index: number): Subnet {
   }
 }
 
+/** One that names no VFs is good for calls that name theirs. */
 function checkSriov(given: SriovNetwork | undefined, kind: string): SriovNetwork | undefined {
   if (kind !== 'sriov') {
     if (given !== undefined) throw invalid('sriov', `a network of kind ${kind} has no VFs`, 'leave what is said of VFs out, or make it one of kind sriov')
@@ -72,6 +73,7 @@ function checkSriov(given: SriovNetwork | undefined, kind: string): SriovNetwork
   }
   const { pool, selector, settings, policy, driver, apart } = given ?? SriovNetwork.create()
   if (!['', 'pack', 'spread'].includes(policy)) throw invalid('sriov.policy', `policy ${JSON.stringify(policy)} is not known`, 'use pack or spread')
+  if (settings?.mac !== undefined) throw invalid('sriov.settings.mac', 'a MAC is of one endpoint, not of a network', 'give it where the endpoint is attached')
   if (!['', 'vfio-pci'].includes(driver)) throw invalid('sriov.driver', `user-space driver ${JSON.stringify(driver)} is not known`, 'use vfio-pci')
   return {
     pool: pool === '' ? '' : checkNetworkName(pool, 'sriov.pool'),

@@ -74,7 +74,45 @@ test('another definition of a name is refused with what differs', async (t) => {
   await stop()
 })
 
+test('a network of VFs needs no addresses, and what its definition leaves open matches anything', async (t) => {
+  const { fake, parts, stop } = await startParts()
+  const make = (sriov?: object) =>
+    within((call) => createNetwork(parts, { definition: define({ kind: 'sriov', subnets: [], ...(sriov && { sriov }) }), createdBy: 'cli' }, call))
+  const sriov = { pool: 'fast', settings: { vlan: 5, trust: false }, selector: { vendors: ['0x8086'] } }
+  const { network } = await make(sriov)
+  t.deepEqual([network.pools, network.vni, fake.ipam.pools.size, fake.vnis.size], [[], 0, 0, 0])
+  t.like(network.sriov, { pool: 'fast', settings: { vlan: 5, trust: false }, selector: { vendors: ['8086'] } })
+  t.false((await make(sriov)).created)
+  t.false((await make()).created)
+  const other = await t.throwsAsync(make({ ...sriov, settings: { vlan: 5 } }))
+  t.regex(other?.message ?? '', /its VFs is .*"trust":false.*, not /)
+  await stop()
+})
+
+test('a gateway given for a network of VFs is the way out of it', async (t) => {
+  const { parts, stop } = await startParts()
+  const definition = define({ kind: 'sriov', subnets: [{ prefix: '10.1.0.0/24', gateway: '10.1.0.1' }, { prefix: 'fd00::/64' }] })
+  const { network } = await within((call) => createNetwork(parts, { definition, createdBy: 'cli' }, call))
+  t.deepEqual(
+    network.pools.map(({ gateway }) => gateway),
+    ['10.1.0.1', ''],
+  )
+  await stop()
+})
+
 const bad: [string, object, string][] = [
+  ['a VNI of VFs', { kind: 'sriov', vni: 5000 }, 'vni'],
+  ['VFs of a bridge', { kind: 'bridge', sriov: {} }, 'sriov'],
+  ['a VLAN out of range', { kind: 'sriov', sriov: { settings: { vlan: 4095 } } }, 'sriov.settings.vlan'],
+  ['a priority without a VLAN', { kind: 'sriov', sriov: { settings: { vlanQos: 1 } } }, 'sriov.settings.vlanQos'],
+  ['a trunk beside a VLAN', { kind: 'sriov', sriov: { settings: { vlan: 5, trunk: [{ first: 6, last: 7 }] } } }, 'sriov.settings.trunk'],
+  ['a least rate above the highest', { kind: 'sriov', sriov: { settings: { minTxRate: 2, maxTxRate: 1 } } }, 'sriov.settings.minTxRate'],
+  ['a MAC for all endpoints', { kind: 'sriov', sriov: { settings: { mac: '02:00:00:00:00:01' } } }, 'sriov.settings.mac'],
+  ['an unknown driver', { kind: 'sriov', sriov: { driver: 'igb_uio' } }, 'sriov.driver'],
+  ['an unknown policy', { kind: 'sriov', sriov: { policy: 'random' } }, 'sriov.policy'],
+  ['a pool with a bad name', { kind: 'sriov', sriov: { pool: 'a b' } }, 'sriov.pool'],
+  ['a PCI address that is none', { kind: 'sriov', sriov: { selector: { pciAddresses: ['eth0'] } } }, 'sriov.selector.pciAddresses[0]'],
+
   ['a bad name', { name: 'a b' }, 'name'],
   ['an unknown kind', { kind: 'ring' }, 'kind'],
   ['an MTU out of range', { mtu: 67 }, 'mtu'],

@@ -108,7 +108,8 @@ export class FakeIpam {
     const barred = new Set(unassignable(prefix).map((ip) => ip.value))
     for (let value = prefix.value; value < prefix.value + (sizeOf(prefix) < 1024n ? sizeOf(prefix) : 1024n); value++) {
       const address = formatIp({ family: prefix.family, value })
-      if (!barred.has(value) && this.#isFree(pool, address)) return address
+      const isOffered = pool.ranges.length === 0 || pool.ranges.some(({ first, last }) => parseIp(first).value <= value && value <= parseIp(last).value)
+      if (isOffered && !barred.has(value) && this.#isFree(pool, address)) return address
     }
     throw new HeddleError('pool-exhausted', `no address is free in pool ${pool.id}`, { remedy: 'remove containers' })
   }
