@@ -24,6 +24,8 @@ export class TestKubelet {
   readonly podResourcesSocket: string
   /** What pods have; survives a restart, as the kubelet's checkpoint does. */
   readonly pods = new Map<string, Pod>()
+  /** Resources it does not let register. */
+  readonly refused = new Set<string>()
   /** What the pod resources API fails with; undefined: it answers. */
   podResourcesFailure: string | undefined
   /** How often the pod resources API was asked. */
@@ -120,6 +122,7 @@ export class TestKubelet {
   async #register(request: devicePlugin.RegisterRequest): Promise<void> {
     this.registrations.push(request)
     if (request.version !== 'v1beta1') throw new Error(`version ${request.version} is not supported`)
+    if (this.refused.has(request.resourceName)) throw new Error(`resource ${request.resourceName} is not valid`)
     const path = join(this.pluginDir, request.endpoint)
     if (!existsSync(path)) throw new Error(`${path} does not exist`)
     this.#plugins.get(request.resourceName)?.close()

@@ -1,5 +1,6 @@
 /**
- * Files that tell a meta-plugin about the devices the kubelet has given out. One for each reservation; its name also says under which resource a VF was given out.
+ * Files that tell a meta-plugin about the devices the kubelet has given out: one for each reservation. Its name also says under
+ * which resource a VF was given out.
  */
 import { readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
@@ -13,8 +14,11 @@ export class DeviceInfoFiles {
     this.#directory = directory
   }
 
+  /** The VF's only file: one that another plugin left before would say that the VF is elsewhere. */
   write(resource: string, vf: Vf): void {
-    writeDeviceInfo(join(this.#directory, fileName(resource, vf.pci)), deviceInfoOf(vf))
+    const own = fileName(resource, vf.pci)
+    writeDeviceInfo(join(this.#directory, own), deviceInfoOf(vf))
+    for (const name of this.#of(vf.pci)) if (name !== own) rmSync(join(this.#directory, name), { force: true })
   }
 
   /** Removes the VF's file of this resource, or of whichever. */

@@ -22,6 +22,9 @@ export const reservedBy = 'kubelet'
 
 export const isReserved = (vf: Vf): boolean => vf.claim?.reservedBy === reservedBy
 
+/** Reserved for the kubelet, and no endpoint has it. */
+export const isOnlyReserved = (vf: Vf): boolean => isReserved(vf) && vf.claim?.owner === '' && !vf.claim.releasing
+
 /** `elsewhere`: the kubelet has it under another resource. */
 export function deviceOf(vf: Vf, pf: Pf | undefined, elsewhere: boolean): devicePlugin.Device {
   return {

@@ -155,6 +155,17 @@ test('a socket that somebody removed is served again', async (t) => {
   t.is((await host.kubelet.list(resource, (plugin) => plugin !== before)).healthy.length, 4)
 })
 
+test('a resource that the kubelet refuses keeps no other from it', async (t) => {
+  const host = await startKubeletHost()
+  t.teardown(host.stop)
+  const { cluster, kubelet } = host
+  await kubelet.plugin(resource)
+  kubelet.refused.add(resource)
+  await kubelet.restart()
+  cluster.vfs.addPool({ name: 'later', selectors: [{ pfNames: ['eth0#3'] }], resourceName: 'example.com/later', createdAt: '2026-01-01T00:00:00Z' })
+  t.is((await kubelet.plugin('example.com/later')).request.resourceName, 'example.com/later')
+})
+
 test('a gateway that stops leaves no socket, and one that starts is registered again', async (t) => {
   const host = await startKubeletHost()
   t.teardown(host.stop)

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { loadDevicePluginApi } from '@heddle/contract'
 import { type Call, HeddleError, withCall } from '@heddle/core'
 import type { KubeletConfig } from '../config.ts'
+import { together } from '../flows/undo.ts'
 import { DeviceInfoFiles } from './device-info.ts'
 import { isReserved, type Resource } from './devices.ts'
 import { readResources } from './inventory.ts'
@@ -43,7 +44,6 @@ export class KubeletPlugins {
     await this.#reporting('pools', 'the kubelet keeps the last list of VFs it was told', async () => {
       const isElsewhere = (pci: string, resource: string) => this.#files.isElsewhere(pci, resource)
       const resources = await this.#within(signal, (call) => readResources(this.#parts.cluster, isElsewhere, call))
-      if (this.#stopped) return
       this.#resources = resources
       await this.#apply()
       this.#tidy(beganAtMs)
@@ -66,7 +66,9 @@ export class KubeletPlugins {
 
   async #apply(): Promise<void> {
     const { pluginDir, timeoutMs } = this.#config
-    const options = { api: await loadDevicePluginApi(), pluginDir, timeoutMs, kubeletSocket: this.#kubeletSocket }
+    const api = await loadDevicePluginApi()
+    if (this.#stopped) return
+    const options = { api, pluginDir, timeoutMs, kubeletSocket: this.#kubeletSocket }
     for (const resource of this.#resources.values()) {
       const plugin = this.#plugins.get(resource.name) ?? new DevicePlugin(this.#parts, this.#reservations, resource, options)
       this.#plugins.set(resource.name, plugin)
@@ -92,9 +94,8 @@ export class KubeletPlugins {
 
   async #lookAfter(signal: AbortSignal): Promise<void> {
     await this.#reporting('sockets', 'the kubelet does not know a resource', () =>
-      this.#within(signal, async (call) => {
-        for (const plugin of this.#plugins.values()) await plugin.reconcile(call)
-      }),
+      // One that the kubelet refuses keeps no other from it.
+      this.#within(signal, (call) => together([...this.#plugins.values()].map((plugin) => plugin.reconcile(call)))),
     )
   }
 
@@ -108,7 +109,7 @@ export class KubeletPlugins {
   }
 
   /** A failure that lasts is reported once. */
-  async #reporting(what: string, consequence: string, task: () => Promise<void>): Promise<void> {
+  async #reporting(what: string, consequence: string, task: () => Promise<unknown>): Promise<void> {
     let problem = ''
     try {
       await task()

@@ -1,5 +1,5 @@
 // What pods are given, and what it does to the VFs.
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { ServiceError } from '@grpc/grpc-js'
 import { status } from '@grpc/grpc-js'
@@ -126,12 +126,51 @@ test('all devices of a request are given or none', async (t) => {
   t.false(existsSync(fileOf(host, vf(0))))
 })
 
+/** Binding vfio-pci fails, and does nothing; of the kernel's driver nothing is said. */
+function failUserSpace({ vfs }: KubeletHost['cluster']): void {
+  const bind = vfs.bind.bind(vfs)
+  vfs.bind = (request) => {
+    if (request.driver === '') return bind(request)
+    throw new HeddleError('unsupported', 'there is no IOMMU', { field: 'driver', remedy: 'boot with intel_iommu=on' })
+  }
+}
+
+test('a VF whose own driver cannot be bound again stays reserved, for it is not as whoever is next needs it', async (t) => {
+  const host = await hostOf(t)
+  const { cluster, kubelet } = host
+  cluster.vfs.addPool({ name: 'net', selectors: [{ pfNames: ['eth0'] }], resourceName: 'example.com/dpdk', driver: 'vfio-pci' })
+  const plugin = await kubelet.plugin('example.com/dpdk')
+  cluster.faults.set('wiring.bindVf', new HeddleError('kernel-refused', 'the driver does not answer'))
+  await failureOf(t, plugin.allocate([vf(0)]))
+  t.deepEqual(reserved(host), [vf(0)])
+})
+
+test('a VF that an endpoint takes at the last moment keeps the driver it has there', async (t) => {
+  const host = await hostOf(t)
+  const { cluster, kubelet } = host
+  cluster.vfs.addPool({ name: 'net', selectors: [{ pfNames: ['eth0'] }], resourceName: 'example.com/dpdk', driver: 'vfio-pci' })
+  const plugin = await kubelet.plugin('example.com/dpdk')
+  await host.claim('endpoint', vf(0))
+  cluster.vfs.bind({ pci: vf(0), driver: 'vfio-pci' })
+  t.is((await failureOf(t, plugin.allocate([vf(0)]))).code, 'vf-in-use')
+  t.is(bound(host)[0], 'vfio-pci')
+  t.is(cluster.vfs.claims.get(vf(0))?.owner, 'endpoint')
+})
+
+test('what a plugin before this one has left in the directory of device-info files stops no pod', async (t) => {
+  const host = await hostOf(t)
+  mkdirSync(host.deviceInfoDir, { recursive: true })
+  writeFileSync(join(host.deviceInfoDir, `intel.com-net-${vf(0)}-device.json`), '{}')
+  await host.kubelet.admit('pod', resource, 1)
+  t.deepEqual(readdirSync(host.deviceInfoDir), [`example.com-net-${vf(0)}-device.json`])
+})
+
 test('a driver that cannot be bound gives the VF back', async (t) => {
   const host = await hostOf(t)
   const { cluster, kubelet } = host
   cluster.vfs.addPool({ name: 'net', selectors: [{ pfNames: ['eth0'] }], resourceName: 'example.com/dpdk', driver: 'vfio-pci' })
   const plugin = await kubelet.plugin('example.com/dpdk')
-  cluster.faults.set('wiring.bindVf', new HeddleError('unsupported', 'there is no IOMMU', { field: 'driver', remedy: 'boot with intel_iommu=on' }))
+  failUserSpace(cluster)
   const failure = await failureOf(t, plugin.allocate([vf(0)]))
   t.is(failure.code, 'unsupported')
   t.is(failure.remedy, 'boot with intel_iommu=on')

@@ -4,12 +4,13 @@
  */
 import type { devicePlugin, Vf } from '@heddle/contract'
 import { type Call, HeddleError, KeyedQueue } from '@heddle/core'
+import { vfUndoTimeoutMs } from '../flows/attach.ts'
 import { briefly } from '../flows/briefly.ts'
 import type { FlowParts } from '../flows/parts.ts'
 import { together, type Undo, undoing } from '../flows/undo.ts'
 import { answerOf, type Given } from './answer.ts'
 import type { DeviceInfoFiles } from './device-info.ts'
-import { isReserved, type Offer, type Resource, reservedBy } from './devices.ts'
+import { isOnlyReserved, isReserved, type Offer, type Resource, reservedBy } from './devices.ts'
 import { vfsOf } from './inventory.ts'
 
 export type KubeletParts = Pick<FlowParts, 'cluster' | 'jobs' | 'clock' | 'logger' | 'traces'>
@@ -62,16 +63,8 @@ export class Reservations {
   }
 
   /** Ends a reservation that no pod has, with the VF's own driver bound again; not when the VF was given out after `askedAtMs`. */
-  giveBack(vf: Vf, askedAtMs: number, call: Call): Promise<boolean> {
-    const { cluster } = this.#parts
-    return this.#alone(async () => {
-      if (this.givenAtMs(vf.pci) > askedAtMs) return false
-      // Whatever is recorded: while a VF is claimed its driver is not.
-      await cluster.wiring.bindVf({ pci: vf.pci }, call)
-      await cluster.vfAllocator.release({ host: cluster.host, pci: vf.pci, revision: vf.claim?.revision ?? 0n }, call)
-      this.#files.remove(vf.pci)
-      return true
-    })
+  giveBack({ pci }: Vf, askedAtMs: number, call: Call): Promise<boolean> {
+    return this.#alone(async () => this.givenAtMs(pci) <= askedAtMs && (await this.#end(pci, call)))
   }
 
   /** Reserves a VF that a pod has although nobody knows of it any more. */
@@ -93,18 +86,28 @@ export class Reservations {
   }
 
   async #give(resource: Resource, offer: Offer, undo: Undo, call: Call): Promise<Given> {
-    const { host, vfAllocator, wiring } = this.#parts.cluster
+    const { wiring } = this.#parts.cluster
     const { driver } = offer
     const vf = await this.#read(offer, call)
     const { pci } = vf
-    if (!isReserved(vf)) {
-      undo.add('end the reservation', (late) => vfAllocator.release({ host, pci }, late))
-      if (driver !== '') undo.add('bind the kernel driver', (late) => wiring.bindVf({ pci }, late))
-    }
+    if (!isReserved(vf)) undo.add('end the reservation', (late) => this.#end(pci, late), vfUndoTimeoutMs)
     await this.#reserve(resource, vf, call)
     if (driver === '' && vf.rdmaDevices.length === 0) return { vf, deviceNodes: [] }
     const { deviceNodes } = await wiring.bindVf({ pci, driver }, call)
     return { vf, deviceNodes }
+  }
+
+  /** Frees a VF that is no more than reserved, once it has its own driver: whoever claims it next finds it so. */
+  async #end(pci: string, call: Call): Promise<boolean> {
+    const { host, vfAllocator, wiring } = this.#parts.cluster
+    const [vf] = await vfsOf(this.#parts.cluster, { pci }, call)
+    // Docker or CNI may have been faster, and has it bound as it needs it.
+    if (vf === undefined || !isOnlyReserved(vf)) return false
+    // Whatever is recorded: while a VF is claimed its driver is not.
+    await wiring.bindVf({ pci }, call)
+    await vfAllocator.release({ host, pci, revision: vf.claim?.revision ?? 0n }, call)
+    this.#files.remove(pci)
+    return true
   }
 
   async #reserve(resource: Resource, vf: Vf, call: Call): Promise<void> {

@@ -4,7 +4,7 @@
  */
 import type { Vf } from '@heddle/contract'
 import { type Call, HeddleError } from '@heddle/core'
-import { isReserved, type Resource } from './devices.ts'
+import { isOnlyReserved, type Resource } from './devices.ts'
 import { vfsOf } from './inventory.ts'
 import { devicesOfPods } from './pod-resources.ts'
 import type { KubeletParts, Reservations } from './reservations.ts'
@@ -40,7 +40,9 @@ export class Returns {
     const vfs = await vfsOf(this.#parts.cluster, {}, call)
     const before = this.#absent
     this.#absent = new Map(
-      vfs.filter((vf) => isFree(vf) && !held.has(vf.pci)).map(({ pci }) => [pci, Math.max(before.get(pci) ?? askedAtMs, this.#reservations.givenAtMs(pci))]),
+      vfs
+        .filter((vf) => isOnlyReserved(vf) && !held.has(vf.pci))
+        .map(({ pci }) => [pci, Math.max(before.get(pci) ?? askedAtMs, this.#reservations.givenAtMs(pci))]),
     )
     for (const vf of vfs) {
       const since = this.#absent.get(vf.pci)
@@ -85,6 +87,3 @@ export class Returns {
     }
   }
 }
-
-/** Reserved for the kubelet, and no endpoint has it. */
-const isFree = (vf: Vf) => isReserved(vf) && vf.claim?.owner === '' && !vf.claim.releasing
