@@ -10,6 +10,10 @@ const short = (id: string) => hashId(id).slice(0, 11)
 export const hostEndName = (endpointId: string): string => `hd${short(endpointId)}`
 /** The other end while it waits in the host's namespace for dockerd to move it. */
 export const handoverName = (endpointId: string): string => `hp${short(endpointId)}`
+/** A VF's netdev while it waits for dockerd, which moves it under this name and renames it then: it must be no name of the container's. */
+export const waitingVfName = (endpointId: string): string => `hv${short(endpointId)}`
+/** A VF's netdev when its own name and the one it had in the container are taken on the host. */
+export const refugeVfName = (pci: string): string => `hv${short(pci)}`
 export const bridgeName = (networkId: string): string => `hb${short(networkId)}`
 export const vxlanName = (networkId: string): string => `hx${short(networkId)}`
 

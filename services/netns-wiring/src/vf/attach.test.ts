@@ -1,7 +1,7 @@
 // Attach and detach of VFs, on a made-up card: where it ends up, in how few steps, and what is left when a step fails.
 import { presets } from '@heddle/testkit'
 import test from 'ava'
-import { within } from '../testing/lab.ts'
+import { until, within } from '../testing/lab.ts'
 import { network, pf, VfLab } from '../testing/vf-lab.ts'
 
 const mac = '02:11:22:33:44:55'
@@ -75,17 +75,47 @@ test('a netdev that does not follow its MAC in time is bound anew', async (t) =>
   t.true(lab.card.tree.written.some((write) => write.startsWith('bus/pci/drivers/ixgbevf/bind=')))
 })
 
-test("Docker's VF is set and stays on the host under its own name", async (t) => {
-  const lab = await VfLab.create(t)
+test("Docker's VF waits on the host under a name that no container has, is known wherever dockerd leaves it, and gets its own name back", async (t) => {
+  for (const back of ['as it was handed over', 'its sandbox ended'] as const) {
+    const lab = await VfLab.create(t)
+    const endpoint = lab.claim(0, 'e1', { vlan: 7 }, { mac, sandbox: '', interfaceName: '' })
+    const own = endpoint.vf?.baseline?.name ?? ''
+    // NetworkManager sets up what it finds; before Linux 6.2 nothing that is up is renamed.
+    await lab.kernel.run([{ op: 'link.set', ns: 'own', name: own, up: true }])
+    const listed = async () => (await within((call) => lab.wiring.listAttachments({}, call))).attachments
+    const name = (await attach(lab, endpoint)).interfaceName
+    t.regex(name, /^hv[0-9a-f]{11}$/)
+    t.like(lab.card.find(lab.vf(0)), { ns: 'own', link: { name, mac, alias: 'heddle:e1:n1' } })
+    t.is((await attach(lab, endpoint)).interfaceName, name, 'repeated')
+    await lab.reported()
+    t.like(await listed(), [{ endpointId: 'e1', networkId: 'n1', hostInterface: name, inSandbox: false }])
+    // The container has an interface of the VF's own name already.
+    await lab.kernel.run([{ op: 'veth.add', ns: { path: '/ns/c' }, name: own, peer: { ns: 'own', name: 'peer' } }])
+    await lab.kernel.run([{ op: 'link.move', ns: 'own', name, to: { path: '/ns/c' } }])
+    await lab.kernel.run([{ op: 'link.set', ns: { path: '/ns/c' }, name, rename: 'eth7' }])
+    t.deepEqual((await within((call) => lab.wiring.check({ network, endpoint, routes: [] }, call))).differences, [])
+    t.like(await listed(), [{ endpointId: 'e1', inSandbox: true }])
+    if (back === 'its sandbox ended') {
+      lab.kernel.endNamespace('/ns/c')
+      t.deepEqual(await listed(), [])
+    } else await lab.kernel.run([{ op: 'link.move', ns: { path: '/ns/c' }, name: 'eth7', to: 'own', rename: name }])
+    t.true((await detach(lab, endpoint)).existed)
+    t.deepEqual(lab.dirt(lab.vf(0)), [])
+  }
+})
+
+test("a VF that waits for dockerd is no leftover, and no orphan's to remove", async (t) => {
+  const lab = await VfLab.create(t, undefined, { reconcileMs: 100, orphanGraceMs: 0, vfRepairMs: 100 })
   const endpoint = lab.claim(0, 'e1', { vlan: 7 }, { mac, sandbox: '', interfaceName: '' })
-  const { name } = lab.allocator.vfs.get(lab.vf(0))?.baseline ?? { name: '' }
-  t.is((await attach(lab, endpoint)).interfaceName, name)
-  t.like(lab.card.find(lab.vf(0)), { ns: 'own', link: { name, mac, alias: 'heddle:e1:n1' } })
-  await lab.reported()
-  const { attachments } = await within((call) => lab.wiring.listAttachments({}, call))
-  t.like(attachments, [{ endpointId: 'e1', networkId: 'n1', inSandbox: false }])
-  await detach(lab, endpoint)
-  t.deepEqual(lab.dirt(lab.vf(0)), [])
+  const { interfaceName } = await attach(lab, endpoint)
+  const rounds = () => lab.brains.calls.filter((name) => name === 'listNetworks').length
+  const before = rounds()
+  await until('rounds of the reconciler', () => rounds() > before + 3)
+  t.like(lab.card.find(lab.vf(0)), { ns: 'own', link: { name: interfaceName, alias: 'heddle:e1:n1' } })
+  t.deepEqual(
+    (await within((call) => lab.wiring.inspect({}, call))).findings.filter(({ subject }) => subject === 'leftover'),
+    [],
+  )
 })
 
 test('with vfio-pci the device nodes are answered, and the kernel driver has the VF back afterwards', async (t) => {

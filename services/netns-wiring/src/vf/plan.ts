@@ -1,6 +1,6 @@
 /** From a VF as it is to a VF as it is wanted, as kernel steps: pure. */
 import type { VfSettings } from '@heddle/contract'
-import type { MoveLink, Namespace, SetLink, SetVf, Step, VfInfo, VfLinkState } from '@heddle/kernel'
+import type { MoveLink, Namespace, SetVf, Step, VfInfo, VfLinkState } from '@heddle/kernel'
 import { noMac, type VfShape, vlansOf } from './shape.ts'
 
 /** A VF as its PF addresses it. */
@@ -56,15 +56,18 @@ export function singleSettings(step: SetVf): { readonly setting: string; readonl
   return singles
 }
 
-/** Into the sandbox and settled there, in one request. `name`: the netdev's in the host's namespace. */
-export function moveIn(shape: VfShape, ns: Namespace, name: string): MoveLink {
-  const { mac, mtu, alias } = shape
-  return { op: 'link.move', ns, name, to: { path: shape.sandbox }, rename: shape.interfaceName, mac, ...(mtu === 0 ? {} : { mtu }), alias, up: true }
-}
-
-/** Docker's, which stays: dockerd moves and renames it. */
-export function settleHere(shape: VfShape, ns: Namespace, name: string): SetLink {
-  return { op: 'link.set', ns, name, mac: shape.mac, ...(shape.mtu === 0 ? {} : { mtu: shape.mtu }), alias: shape.alias }
+/**
+ * Settled where the shape says, the last step at once or not at all. `name`: the netdev's in the host's namespace. Docker's only gets
+ * another name there, for which it has to be down before Linux 6.2: dockerd moves it and sets it up.
+ */
+export function moveIn(shape: VfShape, ns: Namespace, name: string): Step[] {
+  const { mac, mtu, alias, sandbox } = shape
+  const move = { op: 'link.move', ns, name, rename: shape.interfaceName, mac, ...(mtu === 0 ? {} : { mtu }), alias } as const
+  if (sandbox !== '') return [{ ...move, to: { path: sandbox }, up: true }]
+  return [
+    { op: 'link.set', ns, name, up: false },
+    { ...move, to: ns },
+  ]
 }
 
 /** Out of the sandbox under its name on the host, down: nothing of the container is sent from here on, whatever is reset next. */

@@ -4,9 +4,9 @@
  * may be ended and begun again at any step.
  */
 import type { VfBaseline } from '@heddle/contract'
-import { type Call, HeddleError, hashId, sleep } from '@heddle/core'
+import { type Call, HeddleError, sleep } from '@heddle/core'
 import { isUserSpaceDriver } from '@heddle/kernel'
-import { parseEndpointAlias } from '../domain/names.ts'
+import { parseEndpointAlias, refugeVfName } from '../domain/names.ts'
 import { kernelFailure, refusalOf } from '../errors.ts'
 import type { HostContext } from '../host-context.ts'
 import type { Admin } from './admin.ts'
@@ -44,9 +44,6 @@ const tries = 4
 const pauseMs = 100
 /** A namespace that is being destroyed gives its netdevs back from a kernel worker, a moment after its path is gone. */
 const returnWaitMs = 2000
-
-/** What a netdev is called when its own name and the one it had in the container are taken on the host. */
-export const refugeName = (pci: string): string => `hv${hashId(pci).slice(0, 11)}`
 
 export class PutBack {
   readonly #parts: PutBackParts
@@ -183,7 +180,7 @@ export class PutBack {
     const ns = { path: namespace }
     for (const { name } of above) await kernel.removeLink(ns, name, call)
     // Its own name where that is free, else the one it has, else one that nobody else gives.
-    const names = [...new Set([baseline.name, link.name, refugeName(pci)])]
+    const names = [...new Set([baseline.name, link.name, refugeVfName(pci)])]
     for (const name of names) {
       const step = moveOut(ns, link.name, hostNs, name)
       try {

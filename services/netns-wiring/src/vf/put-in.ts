@@ -3,12 +3,12 @@
  * VF is put back: a half-set one is never left.
  */
 import { type Call, HeddleError, sleep, undoCall, withCall } from '@heddle/core'
-import { isUserSpaceDriver, type LinkInfo, type MoveLink, type Namespace, type SetLink } from '@heddle/kernel'
+import { isUserSpaceDriver, type LinkInfo, type Namespace } from '@heddle/kernel'
 import { parseEndpointAlias } from '../domain/names.ts'
 import { interfaceExists, kernelFailure, refusalOf } from '../errors.ts'
 import { unsupported } from './admin.ts'
 import type { VfView } from './cards.ts'
-import { moveIn, moveOut, settleHere, trunkSteps, trunkText } from './plan.ts'
+import { moveIn, moveOut, trunkSteps, trunkText } from './plan.ts'
 import type { PutBack, PutBackParts } from './put-back.ts'
 import type { Quarantine } from './quarantine.ts'
 import { mostSubinterfaces, type VfShape, vlansOf } from './shape.ts'
@@ -120,7 +120,7 @@ export class PutIn {
     for (let attempt = 0; ; attempt++) {
       const settled = await this.#settled(view, shape, attempt, call)
       const name = (settled ?? view).link?.name ?? ''
-      const link = settled === undefined ? undefined : await this.#withMac(to, shape.sandbox === '' ? name : shape.interfaceName, shape.mac, call)
+      const link = settled === undefined ? undefined : await this.#withMac(to, shape.interfaceName, shape.mac, call)
       if (link !== undefined) {
         if (shape.trunk.length > 0 && view.vf.trunkFile === '') await context.kernel.run(trunkSteps(shape), call)
         return link
@@ -139,13 +139,16 @@ export class PutIn {
     for (let tries = 0; ; tries++) {
       if (view.link === undefined) throw inUse(shape.pci, 'has lost its netdev while it was being attached')
       const { name, mac, mtu } = view.link
-      const step: MoveLink | SetLink = shape.sandbox === '' ? settleHere(shape, context.hostNs, name) : moveIn(shape, context.hostNs, name)
+      const steps = moveIn(shape, context.hostNs, name)
       try {
-        await context.kernel.run([step], call)
+        await context.kernel.run(steps, call)
         return view
       } catch (error) {
         const errno = refusalOf(error)?.errno ?? ''
-        const failure = errno === 'EEXIST' ? interfaceExists(shape.interfaceName, shape.sandbox) : kernelFailure(error, [step], context.kernel, shape.sandbox)
+        const failure =
+          errno === 'EEXIST'
+            ? interfaceExists(shape.interfaceName, shape.sandbox || "the host's namespace")
+            : kernelFailure(error, steps, context.kernel, shape.sandbox)
         if (failure.code !== 'kernel-refused') throw failure
         const waitMs = busyWaitsMs[tries]
         if (passing.has(errno) && waitMs !== undefined) {

@@ -2,7 +2,7 @@
 import { type Attachment, type BindVfResponse, busServices, type Endpoint, type Network, type ReadVfResponse, type Vf, type VfBaseline } from '@heddle/contract'
 import { type Call, HeddleError, invalid, undoCall, withCall } from '@heddle/core'
 import { isUserSpaceDriver, type LinkInfo } from '@heddle/kernel'
-import { parseEndpointAlias } from '../domain/names.ts'
+import { parseEndpointAlias, waitingVfName } from '../domain/names.ts'
 import type { HostContext } from '../host-context.ts'
 import type { VfView } from './cards.ts'
 import { deviceNodes } from './drivers.ts'
@@ -103,7 +103,7 @@ export async function vfAttachments({ reporter, held, cards, context }: VfParts,
     else if (link === undefined) {
       // Nowhere on the host and not handed to a process: in its sandbox. When that ends, the kernel gives it back to the host.
       if (vf.driver !== '') found.push({ ...attachment, inSandbox: true })
-    } else if (parseEndpointAlias(link.alias)?.endpointId === owner && link.name === (held.get(owner)?.baseline ?? reporter.baseline(pci))?.name) {
+    } else if (parseEndpointAlias(link.alias)?.endpointId === owner && link.name === waitingVfName(owner)) {
       // Waiting for dockerd. One that came back from a sandbox that ended has another name, and is nobody's interface.
       found.push({ ...attachment, inSandbox: false })
     }

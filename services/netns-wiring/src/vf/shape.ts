@@ -1,7 +1,7 @@
 /** What an endpoint wants of its VF, from the records: the desired half of every comparison. Pure. */
 import type { Endpoint, Network, VfBaseline, VfSettings, VlanRange } from '@heddle/contract'
 import { HeddleError, invalid } from '@heddle/core'
-import { endpointAlias } from '../domain/names.ts'
+import { endpointAlias, waitingVfName } from '../domain/names.ts'
 
 /** An administrative MAC that sets none. */
 export const noMac = '00:00:00:00:00:00'
@@ -21,7 +21,7 @@ export interface VfShape {
   readonly driver: string
   /** Empty: the engine moves the netdev itself (Docker). */
   readonly sandbox: string
-  /** Inside the sandbox. */
+  /** Inside the sandbox; without one, on the host. */
   readonly interfaceName: string
   readonly trunk: readonly VlanRange[]
 }
@@ -57,7 +57,7 @@ export function vfShape(network: Network, endpoint: Endpoint, baseline: VfBaseli
     mtu,
     driver: vf.driver,
     sandbox: endpoint.sandbox,
-    interfaceName: endpoint.interfaceName,
+    interfaceName: endpoint.sandbox === '' ? waitingVfName(endpoint.id) : endpoint.interfaceName,
     trunk: vf.settings?.trunk ?? [],
   }
 }

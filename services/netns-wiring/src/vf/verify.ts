@@ -65,8 +65,10 @@ export function shapeDifferences(view: VfView, link: LinkInfo | undefined, shape
   const differences = settingDifferences(view.info, shape.settings, ownMac(shape))
   if (shape.driver !== '') return view.vf.driver === shape.driver ? differences : [...differences, `driver is ${words(view.vf.driver)}, not ${shape.driver}`]
   if (link === undefined) return [...differences, `its netdev is not in ${shape.sandbox || "the host's namespace"}`]
-  // Docker's is moved, renamed and set up by dockerd.
-  return [...differences, ...linkDifferences(link, shape.sandbox === '' ? shape : { mac: shape.mac, mtu: shape.mtu, name: shape.interfaceName, up: true })]
+  const { mac, mtu, interfaceName: name, sandbox } = shape
+  // Docker's is renamed and set up by dockerd, where it has moved it to.
+  const isDockers = sandbox === '' && view.link === undefined
+  return [...differences, ...linkDifferences(link, isDockers ? { mac, mtu } : { mac, mtu, name, up: sandbox !== '' })]
 }
 
 /** The MAC that counts as set by nobody: the VF's own, while the endpoint uses it. */
