@@ -48,6 +48,7 @@ export class FakeHost {
         pci,
         pf: this.pfOf(pci),
         index: Number(pci.at(-1)),
+        driver: 'iavf',
         generation: `g${this.#generations.get(pci) ?? 0}.${pci}`,
         settings,
         ...(state === undefined ? { state: 'new', baseline } : { state, reason: 'made up' }),

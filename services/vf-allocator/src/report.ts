@@ -45,12 +45,12 @@ export async function takeReport(repo: VfRepo, report: Reported, call: Call): Pr
   }
 }
 
-/** A claimed VF is as its hands see it; of another one they learn what became of what they proposed. */
+/** A claimed or reserved VF is as its hands see it; of another one they learn what became of what they proposed. */
 function answerFor(seen: Vf, inventory: Inventory, claim: VfClaim | undefined): Vf {
   const recorded = inventory.vfs.get(seen.pci)
   const same = recorded?.generation === seen.generation ? recorded : undefined
   const holder = claimOn(seen, claim)
-  const { state, reason } = holder === undefined || holder.owner === '' ? (same ?? seen) : seen
+  const { state, reason } = holder === undefined ? (same ?? seen) : seen
   return { ...seen, baseline: same?.baseline, claim: holder, state, reason }
 }
 

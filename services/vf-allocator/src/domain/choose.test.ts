@@ -1,4 +1,4 @@
-import { VfClaim } from '@heddle/contract'
+import { type Vf, VfClaim } from '@heddle/contract'
 import test from 'ava'
 import { pciOf, pfs, vf, vfs } from '../testing/cluster.ts'
 import { anything, choose, type HostView, obstacleTo, type Wanted } from './choose.ts'
@@ -46,6 +46,13 @@ test('apart keeps the claims of one group on different PFs', (t) => {
   t.is(chosen(view([...mine, { pci: pciOf(1, 3), owner: 'second', group: 'box' }]), { apart: true, group: 'box' }), undefined)
 })
 
+test('a VF that the device plugin has bound goes to who names it, and to nobody else until that driver is off again', (t) => {
+  const bound = { ...view().inventory.vfs.get(pciOf(0, 0)), driver: 'vfio-pci' } as Vf
+  const withBound = (from: HostView): HostView => ({ ...from, inventory: { ...from.inventory, vfs: new Map([...from.inventory.vfs, [bound.pci, bound]]) } })
+  t.is(why(withBound(view())), 'returning')
+  t.is(why(withBound(view([{ pci: bound.pci, reservedBy: 'kubelet' }])), { pci: bound.pci }), undefined)
+})
+
 test('what stands in the way of each VF is told', (t) => {
   const baseline = undefined
   t.is(why(view()), undefined)
@@ -56,8 +63,6 @@ test('what stands in the way of each VF is told', (t) => {
   t.is(why(reserved), 'reserved')
   t.is(why(reserved, { pci: pciOf(0, 0) }), undefined, 'who names it has it from the kubelet')
   t.is(why(reserved, { pci: pciOf(0, 0), owner: '' }), 'reserved')
-  const bound = view([{ pci: pciOf(0, 0), reservedBy: 'kubelet' }], [vf(0, 0, { state: 'used', driver: 'vfio-pci' })])
-  t.is(why(bound, { pci: pciOf(0, 0) }), undefined, 'the device plugin has bound it for the container of who names it')
   t.is(why(view([], [], ['0000:3b:00.0'])), 'changing')
   for (const [state, obstacle] of [
     ['quarantined', 'quarantined'],

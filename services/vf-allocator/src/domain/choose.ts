@@ -44,10 +44,10 @@ export function obstacleTo(vf: Vf, view: HostView, wanted: Wanted): Obstacle | u
   }
   if (view.isHeld(vf.pf)) return 'changing'
   if (vf.state === 'quarantined' || vf.state === 'foreign') return vf.state
-  // What the device plugin has bound to the driver of its pool is used by nobody yet.
-  const isPrepared = vf.state === 'used' && claim !== undefined && !isOwn
-  if (!isPrepared && (vf.state === 'dirty' || vf.state === 'used')) return 'returning'
-  if ((!isPrepared && vf.state !== 'ready') || vf.baseline === undefined) return 'unexamined'
+  if (vf.state === 'dirty' || vf.state === 'used') return 'returning'
+  if (vf.state !== 'ready' || vf.baseline === undefined) return 'unexamined'
+  // Its reservation has ended, and the driver it was bound to for that is not known to be off yet.
+  if (claim === undefined && vf.driver !== vf.baseline.driver) return 'returning'
   if (wanted.pci !== '') return undefined
   const node = wantedNode(view.inventory, wanted.near)
   if (node !== undefined && node !== vf.numaNode) return 'far'

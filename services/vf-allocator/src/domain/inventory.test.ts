@@ -53,6 +53,14 @@ test('attaching and detaching a claimed VF changes nothing that is recorded, but
   t.true(sameInventory(before, merge(stuck, { ...first, state: 'used', baseline: undefined }, taken())), 'put right while it is claimed')
 })
 
+test('a VF that the kubelet has had bound to another driver stays to be taken over, with that driver', (t) => {
+  const reserved = taken({ owner: '', reservedBy: 'kubelet', generation: '' })
+  const before = merge(undefined, first)
+  const bound = { ...first, state: 'used', reason: 'driver is vfio-pci', driver: 'vfio-pci', name: '', mac: '', baseline: undefined }
+  t.like(only(merge(before, bound, reserved)), { state: 'ready', driver: 'vfio-pci', name: 'eth0v0' })
+  t.like(only(merge(merge(before, bound, reserved), bound, taken({ reservedBy: 'kubelet' }))), { state: 'ready', driver: 'vfio-pci' })
+})
+
 test('a report of hands that others have taken over from is known as late', (t) => {
   const second = merge(merge(undefined, first, undefined, 'one'), first, undefined, 'two')
   t.true(isLate(second, 'one'))

@@ -69,7 +69,8 @@ export function sameInventory(a: Inventory, b: Inventory): boolean {
 
 /**
  * A claimed VF is recorded at its baseline, to which its holder brings it back: so attaching and detaching write nothing
- * here, and what is released can be claimed at once. Only what nobody should get after that is recorded.
+ * here, and what is released can be claimed at once. Only what nobody should get after that is recorded; and the driver
+ * that the kubelet has had a VF bound to, which the endpoint that takes it over has to know.
  */
 function mergedVf(seen: Vf, before: Inventory | undefined, claim: VfClaim | undefined): Vf {
   const known = before?.vfs.get(seen.pci)
@@ -79,13 +80,16 @@ function mergedVf(seen: Vf, before: Inventory | undefined, claim: VfClaim | unde
   const bare: Vf = { ...seen, claim: undefined, pfName: '' }
   const unusable = seen.state === 'quarantined' || seen.state === 'foreign'
   const holder = claimOn(seen, claim)
-  if (holder === undefined || holder.owner === '') {
-    const baseline = recorded ?? seen.baseline
-    return { ...bare, baseline, ...judged(seen, baseline) }
+  // While a VF is only reserved nobody sets it, but the kubelet has it bound: then its hands call it used.
+  const isHolders = holder !== undefined && (holder.owner !== '' || seen.state === 'used')
+  if (isHolders && !unusable && same !== undefined && recorded !== undefined) {
+    const { name, mac, settings } = recorded
+    const driver = holder.reservedBy === '' ? recorded.driver : seen.driver
+    return { ...same, index: seen.index, pf: seen.pf, baseline: recorded, name, mac, driver, settings, state: 'ready', reason: '' }
   }
-  if (unusable || same === undefined || recorded === undefined) return { ...bare, baseline: recorded }
-  const { name, mac, driver, settings } = recorded
-  return { ...same, index: seen.index, pf: seen.pf, baseline: recorded, name, mac, driver, settings, state: 'ready', reason: '' }
+  if (holder !== undefined && holder.owner !== '') return { ...bare, baseline: recorded }
+  const baseline = recorded ?? seen.baseline
+  return { ...bare, baseline, ...judged(seen, baseline) }
 }
 
 /** Hands that have just started do not know what is recorded: they propose, and the comparison is made here. */
