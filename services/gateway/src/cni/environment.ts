@@ -13,7 +13,7 @@ export interface CniEnvironment {
   readonly interfaceName: string
   /** CNI_NETNS_OVERRIDE: whoever sets it wants interfaces in the host's own namespace. */
   readonly allowsHostNetns: boolean
-  /** CNI_ARGS, every key. */
+  /** CNI_ARGS of ADD and CHECK, every key. */
   readonly args: ReadonlyMap<string, string>
   readonly trace: TraceHeaders
 }
@@ -43,7 +43,7 @@ export function parseEnvironment(env: ReadonlyMap<string, string>): CniEnvironme
     interfaceName: read('CNI_IFNAME'),
     allowsHostNetns: ['1', 'true'].includes(read('CNI_NETNS_OVERRIDE').toLowerCase()),
     // A runtime may leave behind arguments that no longer parse; they must not keep a container from going away.
-    args: command === 'ADD' ? parseArgs(read('CNI_ARGS')) : new Map(),
+    args: command === 'ADD' || command === 'CHECK' ? parseArgs(read('CNI_ARGS')) : new Map(),
     trace: traceHeadersOf(env),
   }
 }

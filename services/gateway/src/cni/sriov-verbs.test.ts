@@ -140,6 +140,15 @@ test('CHECK is content with what ADD made, and names a claim that is missing bes
   t.regex(drifted.json.msg, /interface is missing.*VF 0000:3b:02\.0 is not claimed/)
 })
 
+test('CHECK reads CNI_ARGS as ADD did: a device named there makes the ipam object count', async (t) => {
+  const { cni } = t.context.gateway
+  const { deviceID, ...config } = withAddress
+  const CNI_ARGS = `deviceID=${deviceID}`
+  const { json: prevResult, exitCode } = await cni({ ...vfEnv, CNI_ARGS }, config)
+  t.is(exitCode, 0)
+  t.deepEqual((await cni({ ...check, CNI_ARGS }, { ...config, prevResult })).stdout, '')
+})
+
 test('GC puts back and frees the VFs of attachments that are not in the list', async (t) => {
   const { cni, cluster } = t.context.gateway
   for (const [index, id] of ['keep', 'drop'].entries()) await cni({ ...vfEnv, CNI_CONTAINERID: id }, { ...withAddress, deviceID: vfPci(index), vlan: 5 })

@@ -71,7 +71,7 @@ export async function check(parts: FlowParts, env: CniEnvironment, config: CniCo
   const previous = parsePrevious(config)
   if (previous === undefined)
     throw new HeddleError('invalid-argument', 'CHECK has no prevResult', { field: 'prevResult', remedy: 'give the result of ADD as prevResult' })
-  const asked = parseAdd(config, new Map())
+  const asked = parseAdd(config, env.args)
   const id = endpointIdOf(env, config.name)
   const network = await parts.directory.byName(config.name, call)
   const { ipam, vfAllocator, wiring } = parts.cluster

@@ -7,6 +7,7 @@ import {
   type NetworksDefinition,
   type OverlayDefinition,
   type PortMapping,
+  type Route,
   type VfAttachment,
   type WiringDefinition,
 } from '@heddle/contract'
@@ -30,6 +31,8 @@ export class FakeCluster {
   readonly vnis = new Map<string, number>()
   /** Interfaces of this host by endpoint id. */
   readonly interfaces = new Map<string, { readonly sandbox: string; readonly name: string }>()
+  /** By endpoint id: as it was attached. */
+  readonly routes = new Map<string, readonly Route[]>()
   readonly published = new Map<string, readonly PortMapping[]>()
   /** `ipam.allocate`, in order of arrival. */
   readonly calls: string[] = []
@@ -148,8 +151,9 @@ export class FakeCluster {
       if (endpoint?.vf !== undefined) this.vfs.use(endpoint.vf)
       return { existed: this.#plug(endpoint) }
     },
-    attach: async ({ endpoint }) => {
+    attach: async ({ endpoint, routes }) => {
       this.#plug(endpoint)
+      this.routes.set(endpoint?.id ?? '', routes)
       if (endpoint?.vf !== undefined) return this.#attachVf(endpoint, endpoint.vf)
       return {
         interfaceName: endpoint?.sandbox ? endpoint.interfaceName : 'hp0123456789a',
@@ -165,7 +169,10 @@ export class FakeCluster {
       this.vfs.putBack(endpointId)
       return { existed: this.interfaces.delete(endpointId) }
     },
-    check: async ({ endpoint }) => ({ differences: this.interfaces.has(endpoint?.id ?? '') ? [] : ['the interface is missing'] }),
+    check: async ({ endpoint, routes }) => {
+      if (!this.interfaces.has(endpoint?.id ?? '')) return { differences: ['the interface is missing'] }
+      return { differences: JSON.stringify(routes) === JSON.stringify(this.routes.get(endpoint?.id ?? '')) ? [] : ['the routes are others'] }
+    },
     publishPorts: async ({ endpointId, ports }) => {
       const given = ports.map((port) => ({ ...port, hostPort: port.hostPort || 32_768 }))
       this.published.set(endpointId, given)
