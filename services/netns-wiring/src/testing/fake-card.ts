@@ -143,6 +143,15 @@ export class FakeCard implements FakeHardware {
     }
   }
 
+  /** VFs were made anew: their PF sets nothing for them. */
+  forget(): void {
+    this.#infos.clear()
+    for (const { links } of this.#kernel.namespaces.values()) {
+      for (const [name, { parentDevice }] of links) if (parentDevice !== '' && !this.#pfs.includes(parentDevice)) links.delete(name)
+    }
+    this.sync()
+  }
+
   driver(pci: string): string {
     try {
       return basename(readlinkSync(join(this.tree.root, 'bus/pci/devices', pci, 'driver')))

@@ -160,7 +160,7 @@ test('a VF that is bound to vfio-pci at its baseline is lent its kernel driver, 
 test('a VF for which no driver makes a netdev is refused, and is without settings', async (t) => {
   const card = presets.ixgbe({ pci: pf, numVfs: 1 })
   if (card.vfs === undefined) return t.fail()
-  const lab = await VfLab.create(t, { functions: [{ ...card, vfs: { ...card.vfs, driver: '' } }] })
+  const lab = await VfLab.create(t, { functions: [{ ...card, vfs: { ...card.vfs, driver: '', autoprobe: false } }] })
   const error = await t.throwsAsync(attach(lab, lab.claim(0, 'e1', { vlan: 5 }, { mac })), { message: /8086:10ed/ })
   t.like(error, { code: 'unsupported', details: { pci: lab.vf(0) } })
   t.is(lab.card.info(lab.vf(0)).vlan, 0)

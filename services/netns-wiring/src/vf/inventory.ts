@@ -14,7 +14,7 @@ export interface Seen {
   readonly generation: string
   /** Who but us uses it, in words; empty: nobody that can be seen. */
   readonly user: string
-  /** Its netdev has its final name (udev), or none is to be expected any more. */
+  /** It has its driver, and its netdev the final name (udev); or neither is to be expected any more. */
   readonly settled: boolean
 }
 
@@ -30,7 +30,7 @@ export interface Recorded {
 }
 
 const infiniband = 32
-/** A driver that is being bound registers its netdev within this time; without one after it, there is none on the host. */
+/** A driver is bound and registers its netdev within this time; without one after it, there is none on the host. */
 const netdevWaitMs = 5000
 
 export class InventoryReader {
@@ -38,7 +38,7 @@ export class InventoryReader {
   readonly #cards: Cards
   readonly #users: (iommuGroup: string) => Promise<string>
   readonly #isNamed: (link: LinkInfo) => boolean
-  readonly #firstSeenMs = new Map<string, number>()
+  #firstSeenMs = new Map<string, number>()
   #bootId: string | undefined
 
   /** `users`: who has the device node of an IOMMU group open. `isNamed`: whether udev has done with a netdev. */
@@ -69,9 +69,10 @@ export class InventoryReader {
         const view: VfView = { vf, pfName: infos === undefined ? '' : name, info: infos?.find(({ index }) => index === vf.index), link }
         const generation = `${this.#bootId}:${vf.inode}`
         const user = await this.#userOf(view, links, addresses, carries(link))
-        seen.push({ view, pf, generation, user, settled: this.#isSettled(view, generation) })
+        seen.push({ view, pf, generation, user, settled: this.#isSettled(view, pf, generation) })
       }
     }
+    this.#firstSeenMs = new Map(seen.map(({ generation }) => [generation, this.#firstSeenMs.get(generation) ?? 0]))
     return { pfs, seen }
   }
 
@@ -92,12 +93,14 @@ export class InventoryReader {
     return address === undefined ? '' : `${link.name} has address ${address.address} of the host`
   }
 
-  #isSettled({ vf, link }: VfView, generation: string): boolean {
+  #isSettled({ vf, link }: VfView, pf: PhysicalFunction, generation: string): boolean {
     const nowMs = this.#context.clock.monotonicMs()
     const first = this.#firstSeenMs.get(generation) ?? nowMs
     this.#firstSeenMs.set(generation, first)
     const waited = nowMs - first >= netdevWaitMs
-    if (vf.driver === '' || isUserSpaceDriver(vf.driver)) return true
+    if (isUserSpaceDriver(vf.driver)) return true
+    // A VF is there before its driver is bound, whose module may have to be loaded first.
+    if (vf.driver === '') return waited || !pf.driversAutoprobe
     return waited || (link !== undefined && this.#isNamed(link))
   }
 }

@@ -51,6 +51,44 @@ test('while one VF is claimed, or in use by somebody else, none is removed, and 
   t.is(lab.allocator.holds.size, 0)
 })
 
+test('a VF in use stays one whatever else is known of it: in quarantine, or first seen a moment ago', async (t) => {
+  const lab = await VfLab.create(t)
+  lab.card.info(lab.vf(0)).vlan = 100
+  lab.card.refuses.set('vlan', 'EINVAL')
+  await within((call) => lab.wiring.repairVfs({}, call))
+  t.is(lab.allocator.vfs.get(lab.vf(0))?.state, 'quarantined')
+  const take = async (index: number) =>
+    lab.kernel.run([{ op: 'link.move', ns: 'own', name: lab.card.find(lab.vf(index))?.link.name ?? '', to: { path: '/ns/d' } }])
+  await take(0)
+  t.like(await t.throwsAsync(setVfs(lab, 2)), { code: 'pf-in-use', details: { pci: lab.vf(0) } })
+  const fresh = new VfLab({ functions: [presets.ixgbe({ pci: pf, numVfs: 2 })] })
+  await fresh.kernel.run([{ op: 'link.move', ns: 'own', name: fresh.card.find(fresh.vf(1))?.link.name ?? '', to: { path: '/ns/d' } }])
+  await fresh.allocator.start()
+  await fresh.brains.start()
+  await fresh.start()
+  t.teardown(() => fresh.stop())
+  t.like(await t.throwsAsync(setVfs(fresh, 1)), { code: 'pf-in-use', details: { pci: fresh.vf(1) } })
+  t.is(fresh.vfs.length, 2)
+})
+
+test('a VF whose driver is not bound yet has no baseline, unless none is to be bound', async (t) => {
+  const lab = await VfLab.create(t, { functions: [presets.igb({ pci: pf, numVfs: 2 })] })
+  const baseline = (index: number) => lab.allocator.vfs.get(lab.vf(index))?.baseline
+  // As they are made: on the bus, and their driver's module is being loaded.
+  const probe = (on: string) => lab.card.tree.write(`${lab.card.tree.root}/bus/pci/devices/${pf}/sriov_drivers_autoprobe`, on)
+  await probe('0')
+  lab.card.tree.setNumVfs(pf, 2)
+  await probe('1')
+  lab.card.forget()
+  await lab.reported()
+  t.deepEqual([baseline(0), baseline(1), lab.allocator.vfs.get(lab.vf(0))?.state], [undefined, undefined, 'new'])
+  for (const pci of lab.vfs) await within((call) => lab.card.sysfs.bind(pci, '', call))
+  await lab.reported()
+  t.is(baseline(0)?.driver, 'igbvf')
+  const bare = await VfLab.create(t, { functions: [presets.driverless({ pci: pf, numVfs: 1 })] })
+  t.like(bare.allocator.vfs.get(bare.vf(0)), { state: 'ready', baseline: { driver: '' } })
+})
+
 test('a card that refuses is told of, and the PF is not held any more', async (t) => {
   const lab = await VfLab.create(t)
   lab.card.tree.beforeWrite = (path) => {

@@ -52,12 +52,12 @@ async function findPf({ cards, context }: VfParts, wanted: string): Promise<Phys
   })
 }
 
-/** By the kernel's word: claims were looked at when the PF was held. */
-function checkUnused({ reporter, quarantine }: VfParts, pf: PhysicalFunction): void {
+/** By the kernel's word: claims were looked at when the PF was held. A netdev that is not on the host counts, whatever else is known. */
+function checkUnused({ reporter }: VfParts, pf: PhysicalFunction): void {
   for (const seen of reporter.seen) {
     const { vf } = seen.view
     if (vf.pf !== pf.pci) continue
-    const { state, reason } = stateOf(seen, reporter.recorded(seen), quarantine.reason(vf))
+    const { state, reason } = stateOf({ ...seen, settled: true }, reporter.recorded(seen), undefined)
     if (state !== 'used' && state !== 'foreign') continue
     throw new HeddleError('pf-in-use', `VF ${vf.pci} of PF ${nameOf(pf)} is in use${reason === '' ? '' : `: ${reason}`}`, {
       field: 'pf',
@@ -74,8 +74,7 @@ async function untilReady({ cards, reporter }: VfParts, pci: string, count: numb
     await reporter.now(call)
     const pf = await cards.sysfs.physicalFunction(pci)
     const mine = reporter.seen.filter(({ view }) => view.vf.pf === pci)
-    const bound = mine.every(({ view }) => view.vf.driver !== '' || pf?.driversAutoprobe === false)
-    if (pf?.numVfs === count && mine.length === count && bound && mine.every((seen) => reporter.recorded(seen).baseline !== undefined)) return
+    if (pf?.numVfs === count && mine.length === count && mine.every((seen) => reporter.recorded(seen).baseline !== undefined)) return
     if (call.clock.monotonicMs() >= endMs) {
       throw new HeddleError('deadline-exceeded', `PF ${pci} has ${mine.length} of ${count} VFs, not all with driver and netdev yet`, {
         remedy: 'see "heddle vf ls" in a moment, and the kernel log for what the driver says',
@@ -86,7 +85,7 @@ async function untilReady({ cards, reporter }: VfParts, pci: string, count: numb
 }
 
 /** For drivers that cannot speak to a PF that resets, which it does when its VFs are made: once it has its link back. */
-async function bindAnew({ cards, reporter, drivers, putBack }: VfParts, { pci, netdevs: [netdev] }: PhysicalFunction, call: Call): Promise<void> {
+async function bindAnew({ cards, reporter, drivers, putBack, vfQueue }: VfParts, { pci, netdevs: [netdev] }: PhysicalFunction, call: Call): Promise<void> {
   const deaf = reporter.seen.filter(({ view: { vf } }) => vf.pf === pci && drivers.wantsReadyPf(vf.driver))
   if (deaf.length === 0 || netdev === undefined || netdev.operstate === 'down') return
   const endMs = call.clock.monotonicMs() + Math.min(carrierWaitMs, remainingMs(call))
@@ -95,9 +94,12 @@ async function bindAnew({ cards, reporter, drivers, putBack }: VfParts, { pci, n
   }
   for (const seen of deaf) {
     const { baseline } = reporter.recorded(seen)
-    await drivers.rebind(seen.view.vf.pci, call)
-    // Another name or MAC than at first, perhaps.
-    if (baseline !== undefined) await putBack.run(seen.view.vf.pci, baseline, {}, call)
+    const { pci: vf } = seen.view.vf
+    await vfQueue.run(vf, async () => {
+      await drivers.rebind(vf, call)
+      // Another name or MAC than at first, perhaps.
+      if (baseline !== undefined) await putBack.run(vf, baseline, {}, call)
+    })
   }
   await reporter.now(call)
 }
