@@ -176,7 +176,7 @@ export class VfEndpoints {
     if (shapeDifferences(view, link, shape).length === 0) {
       // A process that ended may have moved it in, and no more.
       if (link !== undefined && shape.trunk.length > 0 && view.vf.trunkFile === '') await context.kernel.run(trunkSteps(shape), call)
-      held.put(shape)
+      held.put(shape, view.vf)
       return link
     }
     if (link !== undefined || made !== undefined) {
@@ -187,7 +187,7 @@ export class VfEndpoints {
 
   async #make(view: VfView, shape: VfShape, call: Call): Promise<LinkInfo | undefined> {
     const link = await this.#putIn.run(view, shape, call).finally(() => this.#parts.reporter.soon())
-    this.#parts.held.put(shape)
+    this.#parts.held.put(shape, view.vf)
     return link
   }
 

@@ -243,3 +243,41 @@ test('nothing on the host is kept in files: a new process knows every attachment
   t.true((await detach(lab, endpoint, { vf: undefined })).existed)
   t.deepEqual(lab.dirt(lab.vf(0)), [])
 })
+
+test("a VF that was made anew under its endpoint is nobody's: the next one has it, and a late DEL of the old one leaves it alone", async (t) => {
+  const lab = await VfLab.create(t)
+  const old = lab.claim(0, 'old', { vlan: 5 }, { mac })
+  await attach(lab, old)
+  lab.card.tree.setNumVfs(lab.allocator.pfs[0]?.pci ?? '', 4)
+  lab.card.forget()
+  await lab.reported()
+  lab.allocator.free(lab.vf(0))
+  const next = lab.claim(0, 'next', { vlan: 6 }, { sandbox: '/ns/d' })
+  await attach(lab, next)
+  t.false((await detach(lab, old)).existed)
+  t.like(lab.card.find(lab.vf(0)), { ns: '/ns/d', link: { name: 'net1', alias: 'heddle:next:n1' } })
+})
+
+test('while the cards are read, however long that takes, events of many VFs come to one more look', async (t) => {
+  const lab = await VfLab.create(t)
+  const read = lab.card.sysfs.physicalFunctions
+  let looks = 0
+  let open = () => {}
+  const gate = new Promise<void>((resolve) => (open = resolve))
+  lab.card.sysfs.physicalFunctions = async () => {
+    looks++
+    await gate
+    return read()
+  }
+  const event = () => lab.kernel.tellDevice({ action: 'add', subsystem: 'pci', path: '/devices/pci0000:3b/0000:3b:10.0' })
+  event()
+  await until('a look', () => looks === 1)
+  for (let round = 0; round < 4; round++) {
+    event()
+    await new Promise((resolve) => setTimeout(resolve, 120))
+  }
+  open()
+  await lab.reported()
+  await lab.reported()
+  t.true(looks <= 4, `${looks} looks`)
+})

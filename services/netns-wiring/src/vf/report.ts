@@ -76,12 +76,11 @@ export class VfReporter {
     return this.#seen.map((seen) => vfMessage(this.#context.host, seen, stateOf(seen, this.recorded(seen), this.#quarantine.reason(seen.view.vf))))
   }
 
-  /** Shortly; several wishes become one. */
+  /** Shortly; several wishes become one, and at most one waits while another is read (with 128 VFs being made, or behind RTNL, that takes long). */
   soon(): void {
     if (this.#waiting) return
     this.#waiting = true
     this.#context.clock.after(settleMs, () => {
-      this.#waiting = false
       this.#context.jobs.once('report VFs', (signal) => background(this.#context, jobTimeoutMs, signal, async (call) => void (await this.tell(call))))
     })
   }
@@ -107,7 +106,10 @@ export class VfReporter {
   }
 
   async #look(call: Call): Promise<void> {
+    // What happens from here on may not be in it.
+    this.#waiting = false
     const { pfs, seen } = await this.#reader.read(call)
+    this.#held.keep(seen.map(({ view }) => view.vf))
     this.#seen = seen
     this.#pfs = pfs
   }
