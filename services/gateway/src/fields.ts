@@ -59,6 +59,19 @@ export function recoded<T>(code: ErrorCode, place: string, check: () => T): T {
   }
 }
 
+/** What a check throws, with its field as the user spells it: `names` by field; an entry of a list keeps its index. */
+export function named<T>(check: () => T, names: Readonly<Record<string, string>>): T {
+  try {
+    return check()
+  } catch (error) {
+    const failure = HeddleError.from(error)
+    const field = failure.field ?? ''
+    const [base = '', index = ''] = Object.hasOwn(names, field) ? [field] : [field.replace(/\[\d+\]$/, ''), /\[\d+\]$/.exec(field)?.[0]]
+    const name = `${names[base] ?? base}${index}`
+    throw new HeddleError(failure.code, `${name}: ${failure.message}`, { field: name, remedy: failure.remedy, cause: error })
+  }
+}
+
 function checked<T>(field: string, parse: () => T): T {
   try {
     return parse()

@@ -6,7 +6,7 @@
 import { VfSelector, VfSettings, type VlanRange } from '@heddle/contract'
 import { checkNetworkName, checkPci, checkVfSelector, checkVfSettings, HeddleError, invalid } from '@heddle/core'
 import { z } from 'zod'
-import { recoded } from '../fields.ts'
+import { named, recoded } from '../fields.ts'
 import type { VfWish } from '../flows/vf.ts'
 import { selectorSchema } from './definition.ts'
 import { checked, count, maybe, text } from './schema.ts'
@@ -120,17 +120,4 @@ function rangesOf({ id, minID, maxID }: z.output<typeof trunkSchema>, index: num
     throw invalid(`vlanTrunk[${index}]`, `vlanTrunk[${index}]: an entry is one VLAN or a range`, 'write {"id": 5} or {"minID": 5, "maxID": 9}')
   }
   return [...(id === undefined ? [] : [{ first: id, last: id }]), ...(minID === undefined ? [] : [{ first: minID, last: maxID ?? minID }])]
-}
-
-/** A failure that names the option as the configuration spells it. */
-function named<T>(check: () => T, names: Readonly<Record<string, string>>): T {
-  try {
-    return check()
-  } catch (error) {
-    const failure = HeddleError.from(error)
-    const field = failure.field ?? ''
-    const [base = '', index = ''] = Object.hasOwn(names, field) ? [field] : [field.replace(/\[\d+\]$/, ''), /\[\d+\]$/.exec(field)?.[0]]
-    const name = `${names[base] ?? base}${index}`
-    throw new HeddleError(failure.code, `${name}: ${failure.message}`, { field: name, remedy: failure.remedy, cause: error })
-  }
 }

@@ -5,7 +5,7 @@
  */
 import { SriovNetwork, VfSettings, type VlanRange } from '@heddle/contract'
 import { checkInterfaceName, checkVfSettings, HeddleError, invalid } from '@heddle/core'
-import { indexesField } from '../fields.ts'
+import { indexesField, named } from '../fields.ts'
 
 /** Options of a network by name; each with its field, so that a refusal names what the user wrote. */
 export type Given = ReadonlyMap<string, GivenOption>
@@ -40,6 +40,17 @@ export const formerOptions = {
   phys_network: 'as pool',
   privileged: '1: trust on and spoofchk off, 0: the reverse',
   mode: 'sriov',
+} as const
+
+/** Fields of VfSettings. */
+const optionOf = {
+  vlan: 'vlan',
+  vlanQos: 'vlan_qos',
+  vlanProto: 'vlan_proto',
+  minTxRate: 'min_tx_rate',
+  maxTxRate: 'max_tx_rate',
+  linkState: 'link_state',
+  trunk: 'vlan_trunk',
 } as const
 
 const synonyms: ReadonlyMap<string, SriovOption> = new Map([
@@ -133,7 +144,9 @@ function settingsOf(given: Given): VfSettings | undefined {
     ...(trunk === undefined ? {} : { trunk: trunk.value.split(',').map((text) => vlanRange(trunk, text)) }),
   }
   const isGiven = Object.values(settings).some((value) => value !== undefined)
-  return isGiven ? checkVfSettings(VfSettings.fromPartial(settings), 'sriov') : undefined
+  if (!isGiven) return undefined
+  const names = Object.entries(optionOf).map(([name, option]) => [`vf.${name}`, given.get(option)?.spelling ?? option])
+  return named(() => checkVfSettings(VfSettings.fromPartial(settings), 'vf'), Object.fromEntries(names))
 }
 
 function checkMode(option: GivenOption): void {

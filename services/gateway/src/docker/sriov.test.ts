@@ -78,17 +78,8 @@ test('every option reaches the network, and the former ones are spellings of the
   const { cluster } = gateway
   cluster.vfs.addPool({ name: 'fast', selectors: [{}] })
   const rates = { min_tx_rate: '10', max_tx_rate: '1000', link_state: 'enable', policy: 'spread', prefix: 'net' }
-  await caller(gateway, 'docker').create({
-    kind: 'sriov',
-    pool: 'fast',
-    pf: 'eth0#0-1',
-    vlan: '7',
-    vlan_qos: '3',
-    vlan_proto: '802.1ad',
-    spoofchk: 'on',
-    trust: 'off',
-    ...rates,
-  })
+  const vlan = { vlan: '7', vlan_qos: '3', vlan_proto: '802.1ad' }
+  await caller(gateway, 'docker').create({ kind: 'sriov', pool: 'fast', pf: 'eth0#0-1', ...vlan, spoofchk: 'on', trust: 'off', ...rates })
   const settings = { vlan: 7, vlanQos: 3, vlanProto: '802.1ad', spoofchk: true, trust: false, minTxRate: 10, maxTxRate: 1000, linkState: 'enable' }
   const [all] = cluster.networks.values()
   t.like(all, { sriov: { pool: 'fast', selector: { pfNames: ['eth0#0-1'] }, settings, policy: 'spread' }, options: { prefix: 'net' } })
@@ -112,7 +103,7 @@ const refusals: readonly (readonly [what: string, door: 'docker' | 'sriov', gene
     /"pf_iface" is not known; the options are: .*vlan \(kind=sriov: 0 to 4094\)/,
   ],
   ['a VLAN that is no number, which was taken for none', 'sriov', { ...vfnet, vlanid: 'abc' }, /vlanid="abc" is not a number; write -o vlanid=NUMBER/],
-  ['a VLAN out of range', 'sriov', { ...vfnet, vlanid: '4095' }, /4095 is not a VLAN; use 1 to 4094, or 0 for none/],
+  ['a VLAN out of range', 'sriov', { ...vfnet, vlanid: '4095' }, /vlanid: 4095 is not a VLAN; use 1 to 4094, or 0 for none/],
   ['a negative VLAN', 'sriov', { ...vfnet, vlanid: '-1' }, /vlanid="-1" is not a number/],
   ['an empty option', 'sriov', { ...vfnet, vlanid: '' }, /vlanid has no value; write -o vlanid=VALUE/],
   ['two spellings of one option', 'sriov', { ...vfnet, netdevice: 'eth0' }, /pf_iface and netdevice both say what pf is; give one of them/],
@@ -149,13 +140,13 @@ const refusals: readonly (readonly [what: string, door: 'docker' | 'sriov', gene
   ['VFs that are no indexes', 'docker', { kind: 'sriov', pf: 'eth0#a' }, /pf .*is not a list of VF indexes/],
   ['a physical network that is no pool', 'sriov', { phys_network: 'physnet1' }, /no VF pool physnet1; create it with `heddle vf pool create physnet1`/],
   ['a pool for user-space drivers', 'docker', { kind: 'sriov', pool: 'dpdk' }, /VF pool dpdk gives VFs to the driver vfio-pci, .*; use another pool/],
-  ['a VLAN and a trunk', 'docker', { kind: 'sriov', pf: 'eth0', vlan: '5', vlan_trunk: '6' }, /a VF on VLAN 5 cannot be a trunk as well; give either/],
+  ['a VLAN and a trunk', 'docker', { kind: 'sriov', pf: 'eth0', vlan: '5', vlan_trunk: '6' }, /vlan_trunk: a VF on VLAN 5 cannot be a trunk/],
   ['a trunk that is none', 'docker', { kind: 'sriov', pf: 'eth0', vlan_trunk: '1-x' }, /is not a list of VLANs; write -o vlan_trunk=100,200-210/],
-  ['rates the wrong way round', 'docker', { kind: 'sriov', pf: 'eth0', min_tx_rate: '9', max_tx_rate: '8' }, /the least rate, 9 Mbit\/s, is above the highest/],
-  ['a priority without VLAN', 'docker', { kind: 'sriov', pf: 'eth0', vlan_qos: '3' }, /VLAN priority 3 needs a VLAN/],
+  ['rates the wrong way round', 'docker', { kind: 'sriov', pf: 'eth0', min_tx_rate: '9', max_tx_rate: '8' }, /min_tx_rate: the least rate, 9 Mbit/],
+  ['a priority without VLAN', 'docker', { kind: 'sriov', pf: 'eth0', vlan_qos: '3' }, /vlan_qos: VLAN priority 3 needs a VLAN/],
   ['a switch that is neither', 'docker', { kind: 'sriov', pf: 'eth0', trust: 'maybe' }, /trust="maybe" is not known; use on or off/],
   ['an unknown policy', 'docker', { kind: 'sriov', pf: 'eth0', policy: 'best' }, /policy="best" is not known; use pack or spread/],
-  ['an unknown link state', 'docker', { kind: 'sriov', pf: 'eth0', link_state: 'up' }, /link state "up" is unknown/],
+  ['an unknown link state', 'docker', { kind: 'sriov', pf: 'eth0', link_state: 'up' }, /link_state: link state "up" is unknown/],
 ]
 
 test('an option that is unknown, impossible or contradicts another is refused with what to do, and nothing is made', async (t) => {
