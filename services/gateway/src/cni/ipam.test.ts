@@ -84,6 +84,13 @@ const wrong: [string, object, string, string][] = [
     'ipam.ranges[0].gateway',
   ],
   ['a static address without length', { type: 'static', addresses: [{ address: '10.1.0.5' }] }, 'invalid-argument', 'ipam.addresses'],
+  ['host-local without a subnet', { type: 'host-local' }, 'invalid-argument', 'ipam.subnet'],
+  ['host-local with an empty set', { type: 'host-local', ranges: [[]] }, 'invalid-argument', 'ipam.subnet'],
+  ['whereabouts without a range', { type: 'whereabouts' }, 'invalid-argument', 'ipam.range'],
+  ['a range that begins nowhere', { subnet: '10.1.0.0/24', rangeStart: 'x' }, 'invalid-argument', 'ipam.rangeStart'],
+  ['a gateway that is none', { ranges: [[{ subnet: '10.1.0.0/24', gateway: 'x' }]] }, 'invalid-argument', 'ipam.ranges[0].gateway'],
+  ['a static gateway that is none', { type: 'static', addresses: [{ address: '10.1.0.5/24', gateway: 'x' }] }, 'invalid-argument', 'ipam.addresses.gateway'],
+  ['what is excluded that is none', { type: 'whereabouts', range: '10.1.0.0/24', exclude: ['x'] }, 'invalid-argument', 'ipam.exclude[0]'],
   ['ipam that is a list', [1], 'invalid-argument', 'ipam'],
 ]
 for (const [name, json, code, field] of wrong) {

@@ -6,7 +6,7 @@ import { Subnet } from '@heddle/contract'
 import { HeddleError, invalid } from '@heddle/core'
 import { bitsOf, firstUsable, formatIp, lastOf, type Prefix, parsePrefix, unassignable } from '@heddle/net'
 import { z } from 'zod'
-import { addressPrefixField, prefixField } from '../fields.ts'
+import { addressPrefixField, ipField, prefixField } from '../fields.ts'
 import { familyOf } from '../flows/plan.ts'
 import { type CniResult, dnsSchema, routeSchema } from './result.ts'
 import { checked, maybe, text, texts } from './schema.ts'
@@ -63,7 +63,7 @@ const whereaboutsSchema = z.looseObject({
 export function parseIpam(json: unknown, ips: readonly string[]): IpamWish | undefined {
   if (json === undefined || json === null || (typeof json === 'object' && Object.keys(json).length === 0)) return undefined
   const { type } = checked(() => ipamSchema.parse(json), 'ipam')
-  if (type === undefined || type === '' || type === 'heddle' || type === 'host-local') return hostLocal(json)
+  if (type === undefined || type === '' || type === 'heddle' || type === 'host-local') return hostLocal(json, type)
   if (type === 'whereabouts') return whereabouts(json)
   if (type === 'static') return fixed(json, ips)
   throw new HeddleError('unsupported', `ipam.type: ${JSON.stringify(type.slice(0, 40))} is not one whose ranges Heddle can read`, {
@@ -75,7 +75,7 @@ export function parseIpam(json: unknown, ips: readonly string[]): IpamWish | und
   })
 }
 
-function hostLocal(json: unknown): IpamWish {
+function hostLocal(json: unknown, type: string | undefined): IpamWish {
   const { subnet, ranges = [], resolvConf, ...single } = checked(() => hostLocalSchema.parse(json), 'ipam')
   if (resolvConf !== undefined)
     throw new HeddleError('unsupported', 'ipam.resolvConf: no file is read', { field: 'ipam.resolvConf', remedy: 'write the servers under dns.nameservers' })
@@ -86,10 +86,14 @@ function hostLocal(json: unknown): IpamWish {
     set.map((range): Range => {
       const prefix = prefixField(range.subnet, `${field}.subnet`)
       // As host-local has it: the first address is the gateway's where none is given.
-      const gateway = range.gateway ?? firstOfBig(parsePrefix(prefix))
-      return { prefix, first: range.rangeStart, last: range.rangeEnd, gateway, excluded: [], field }
+      const gateway = range.gateway === undefined ? firstOfBig(parsePrefix(prefix)) : ipField(range.gateway, `${field}.gateway`)
+      const [first, last] = (['rangeStart', 'rangeEnd'] as const).map((name) => maybeIp(range[name], `${field}.${name}`))
+      return { prefix, first, last, gateway, excluded: [], field }
     }),
   )
+  // Another plugin would refuse it too; to give no address unasked would be noticed much later.
+  if (type === 'host-local' && !sets.some((set) => set.length > 0))
+    throw invalid('ipam.subnet', 'ipam: host-local has no subnet to take addresses from', 'give ipam.subnet or ipam.ranges, or leave ipam out')
   return wishOf(sets, single)
 }
 
@@ -99,13 +103,16 @@ function whereabouts(json: unknown): IpamWish {
     ...(single.range === undefined ? [] : [{ ...single, field: 'ipam' }]),
     ...ipRanges.map((one, index) => ({ ...one, field: `ipam.ipRanges[${index}]` })),
   ]
+  if (given.length === 0) throw invalid('ipam.range', 'ipam: whereabouts has no range to take addresses from', 'give ipam.range or ipam.ipRanges')
   const sets = given.map(({ range = '', range_start, range_end, exclude = [], field }): Range[] => {
     // `10.1.0.5-10.1.0.9/24` is a range and the prefix it is in; host bits of a prefix are a start whereabouts itself ignores.
     const [start, end = ''] = range.includes('-') ? range.split('-', 2) : [undefined, range]
     const { prefix, address } = addressPrefixField(end, `${field}.range`)
+    const first = range_start === undefined ? maybeIp(start?.split('/', 1)[0], `${field}.range`) : ipField(range_start, `${field}.range_start`)
+    const last = maybeIp(range_end, `${field}.range_end`) ?? (start === undefined ? undefined : address)
+    const excluded = exclude.map((one, index) => (one.includes('/') ? prefixField : ipField)(one, `${field}.exclude[${index}]`))
     const isOf = gateway !== '' && familyOf(gateway) === familyOf(prefix)
-    const first = range_start ?? start?.split('/', 1)[0]
-    return [{ prefix, first, last: range_end ?? (start === undefined ? undefined : address), gateway: isOf ? gateway : '', excluded: exclude, field }]
+    return [{ prefix, first, last, gateway: isOf ? ipField(gateway, 'ipam.gateway') : '', excluded, field }]
   })
   return wishOf(sets, single)
 }
@@ -119,7 +126,8 @@ function fixed(json: unknown, ips: readonly string[]): IpamWish {
   for (const { address, gateway = '', field } of given) {
     if (!address.includes('/')) throw invalid(field, `${field}: ${JSON.stringify(address.slice(0, 80))} has no prefix length`, 'write it as 10.1.0.5/24')
     const { prefix } = addressPrefixField(address, field)
-    subnets.set(prefix, Subnet.fromPartial({ prefix, gateway: gateway || (subnets.get(prefix)?.gateway ?? '') }))
+    const given = gateway === '' ? '' : ipField(gateway, `${field}.gateway`)
+    subnets.set(prefix, Subnet.fromPartial({ prefix, gateway: given || (subnets.get(prefix)?.gateway ?? '') }))
   }
   return { subnets: [...subnets.values()], addresses: given.map(({ address }) => address), isStatic: true, routes, dns }
 }
@@ -156,6 +164,10 @@ function addRange(subnets: Map<string, Subnet>, { prefix, first, last, gateway, 
   const isNarrow = (first !== undefined || last !== undefined) && (there === undefined || there.ranges.length > 0)
   const ranges = isNarrow ? [...(there?.ranges ?? []), { first: first ?? whole.first, last: last ?? whole.last }] : []
   subnets.set(prefix, Subnet.fromPartial({ prefix, gateway, ranges, excluded: [...(there?.excluded ?? []), ...excluded] }))
+}
+
+function maybeIp(text: string | undefined, field: string): string | undefined {
+  return text === undefined ? undefined : ipField(text, field)
 }
 
 function usable(prefix: Prefix): { readonly first: string; readonly last: string } {
