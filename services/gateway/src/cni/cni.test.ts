@@ -225,7 +225,7 @@ const badInput: [name: string, env: object, config: unknown, code: number, remed
   ['a MAC in CNI_ARGS that is none', { CNI_ARGS: 'MAC=zz' }, blueConfig, 4, /CNI_ARGS MAC/],
   ['a multicast MAC', {}, blue({ mac: '01:00:00:00:00:01' }), 7, /lowest bit/],
   ['an exhausted pool', {}, blue({ name: 'tiny' }), 107, /remove containers/],
-  ['an unknown key in our part', {}, blue({ heddle: { subnet: '10.0.0.0/8' } }), 2, /"subnet".*remove it/],
+  ['an unknown key in our part', {}, blue({ heddle: { subnet: '10.0.0.0/8' } }), 2, /"subnet".*remove it; the keys are: kind, subnets, /],
   ['ports of an overlay', {}, blue({ name: 'over', runtimeConfig: { portMappings: [{ hostPort: 80, containerPort: 80 }] } }), 2, /bridge/],
   ['a bad port', {}, blue({ runtimeConfig: { portMappings: [{ hostPort: 99_999, containerPort: 80 }] } }), 7, /hostPort/],
   ['a bad previous result', {}, blue({ prevResult: { ips: 'none' } }), 7, /prevResult/],

@@ -1,12 +1,12 @@
 /** The `heddle` object of a configuration: the network as it is to be, in the spelling of the public API. */
 import { z } from 'zod'
-import { count, text, texts } from './schema.ts'
+import { count, only, text, texts } from './schema.ts'
 
 const subnetSchema = z.union([
   text.transform((prefix) => ({ prefix })),
-  z.strictObject({
+  only({
     prefix: text,
-    ranges: z.array(z.strictObject({ first: text, last: text })).optional(),
+    ranges: z.array(only({ first: text, last: text })).optional(),
     gateway: text.optional(),
     excluded: texts.optional(),
     auxiliary: z.record(text, text).optional(),
@@ -14,7 +14,7 @@ const subnetSchema = z.union([
 ])
 
 /** VfSelector. */
-export const selectorSchema = z.strictObject({
+export const selectorSchema = only({
   vendors: texts.optional(),
   devices: texts.optional(),
   drivers: texts.optional(),
@@ -28,29 +28,27 @@ export const selectorSchema = z.strictObject({
 })
 
 /** SriovNetwork. A MAC is not among its settings: it is one endpoint's. */
-const sriovSchema = z.strictObject({
+const sriovSchema = only({
   pool: text.optional(),
   selector: selectorSchema.optional(),
-  settings: z
-    .strictObject({
-      vlan: count.optional(),
-      vlanQos: count.optional(),
-      vlanProto: text.optional(),
-      spoofchk: z.boolean().optional(),
-      trust: z.boolean().optional(),
-      minTxRate: count.optional(),
-      maxTxRate: count.optional(),
-      linkState: text.optional(),
-      trunk: z.array(z.strictObject({ first: count, last: count })).optional(),
-      mtu: count.optional(),
-    })
-    .optional(),
+  settings: only({
+    vlan: count.optional(),
+    vlanQos: count.optional(),
+    vlanProto: text.optional(),
+    spoofchk: z.boolean().optional(),
+    trust: z.boolean().optional(),
+    minTxRate: count.optional(),
+    maxTxRate: count.optional(),
+    linkState: text.optional(),
+    trunk: z.array(only({ first: count, last: count })).optional(),
+    mtu: count.optional(),
+  }).optional(),
   policy: text.optional(),
   driver: text.optional(),
   apart: z.boolean().optional(),
 })
 
-export const definitionSchema = z.strictObject({
+export const definitionSchema = only({
   kind: text.optional(),
   subnets: z.array(subnetSchema).max(64).optional(),
   mtu: count.optional(),

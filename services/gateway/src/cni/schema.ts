@@ -7,6 +7,9 @@ export const texts = z.array(text).max(256)
 export const count = z.number().int('use a whole number').min(0, 'use 0 or more').max(0xffff_ffff, 'use a smaller number')
 /** What is null is absent: Go's encoders write it. */
 export const maybe = <T extends z.ZodType>(schema: T) => schema.nullish().transform((value) => value ?? undefined)
+/** An object of these keys alone; whoever writes another is told which there are. */
+export const only = <T extends z.core.$ZodLooseShape>(shape: T) =>
+  z.strictObject(shape, { error: ({ code }) => (code === 'unrecognized_keys' ? `the keys are: ${Object.keys(shape).join(', ')}` : undefined) })
 
 /** Fails with invalid-argument, or unsupported for a key nobody knows. */
 export function checked<T>(parse: () => T, field = ''): T {
@@ -19,7 +22,7 @@ export function checked<T>(parse: () => T, field = ''): T {
     if (issue?.code === 'unrecognized_keys') {
       throw new HeddleError('unsupported', `${path} has the unknown key ${issue.keys.map((key) => JSON.stringify(key)).join(', ')}`, {
         field: path,
-        remedy: 'remove it',
+        remedy: `remove it; ${issue.message}`,
       })
     }
     throw invalid(path, `${path}: ${issue?.message ?? 'invalid'}`, 'correct the network configuration')

@@ -195,7 +195,7 @@ const wrong: [string, object, object, number, RegExp][] = [
   ['a pool that has no good name', { vfPool: 'a b' }, {}, 7, /letters/],
   ['a PF that has no good name', { pf: 'a/b' }, {}, 7, /^pf: /],
   ['a PF said twice', { pf: 'eth0', selectors: { pfNames: ['eth1'] } }, {}, 7, /give one of them/],
-  ['an unknown key of selectors', { selectors: { pf: 'eth0' } }, {}, 2, /selectors .*"pf".*remove it/],
+  ['an unknown key of selectors', { selectors: { pf: 'eth0' } }, {}, 2, /selectors .*"pf".*remove it; the keys are: vendors, /],
   ['a vendor that is none', { selectors: { vendors: ['intel'] } }, {}, 7, /^selectors\.vendors\[0\]: .*8086/],
   ['a driver that is none', { vfDriver: 'igb_uio' }, {}, 2, /^vfDriver: .*vfio-pci/],
   ['half a range of a trunk', { vlanTrunk: [{ minID: 5 }] }, {}, 7, /^vlanTrunk\[0\]: .*"maxID"/],

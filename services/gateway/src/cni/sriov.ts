@@ -9,11 +9,11 @@ import { z } from 'zod'
 import { named, recoded } from '../fields.ts'
 import type { VfWish } from '../flows/vf.ts'
 import { selectorSchema } from './definition.ts'
-import { checked, count, maybe, text } from './schema.ts'
+import { checked, count, maybe, only, text } from './schema.ts'
 
 const onOff = z.enum(['on', 'off'], 'write "on" or "off"').transform((value) => value === 'on')
 /** `{"id": 5}` or `{"minID": 5, "maxID": 9}`, as the bridge plugin writes it. */
-const trunkSchema = z.strictObject({ id: maybe(count), minID: maybe(count), maxID: maybe(count) })
+const trunkSchema = only({ id: maybe(count), minID: maybe(count), maxID: maybe(count) })
 
 const options = {
   vlan: maybe(count),
