@@ -7,6 +7,7 @@ import { once } from 'node:events'
 import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import { type LabScope, type Program, type RunResult, startProgram } from '@heddle/testkit'
 import { folders } from './folders.ts'
 
@@ -48,6 +49,7 @@ export async function startGuest(scope: LabScope, options: GuestOptions): Promis
   mkdirSync(out, { recursive: true })
   const console = join(dir, 'console.log')
   const port = await freePort()
+  while (options.wire?.end === 'second' && !existsSync(options.wire.path)) await delay(50)
   const library = (path: string) => join(folders.qemu, path)
   const program = await startProgram(scope, {
     name: `guest ${name}`,

@@ -6,8 +6,8 @@ import { type HeddleProcess, type LabScope, startHeddle } from '@heddle/testkit'
 import { type Guest, type GuestOptions, guestNats, startGuest } from './guest.ts'
 
 /** Brains and a door of their own on this machine, with nothing but the brains' commands; its command line sees every host. */
-export function startControl(scope: LabScope, dir: string): Promise<HeddleProcess> {
-  return startHeddle(scope, { host: 'control', dir, services: ['brains', 'gateway'] })
+export function startControl(scope: LabScope, dir: string, config: Readonly<Record<string, unknown>> = {}): Promise<HeddleProcess> {
+  return startHeddle(scope, { host: 'control', dir, services: ['brains', 'gateway'], config: { gateway: { api: { timeoutMs: slowMs } }, ...config } })
 }
 
 export interface HostOptions extends Omit<GuestOptions, 'natsPort'> {
@@ -41,8 +41,15 @@ export async function startHost(scope: LabScope, options: HostOptions): Promise<
   await guest.run('modprobe igb && modprobe igbvf && modprobe vfio-pci && modprobe 8021q && ip link set eth0 up')
   const heddle = await startUnit(guest, 'heddle', options.services ?? ['host'])
   await eventually(`the card of ${name} in the inventory`, async () => (await control.json(['pf', 'ls', '--host', name])).length === 1)
-  if (vfs > 0) await control.cli(['pf', 'set-vfs', 'eth0', String(vfs), '--host', name])
+  if (vfs > 0) await setVfs(control, name, vfs)
   return { name, guest, heddle }
+}
+
+/** As long as any command of an emulated host may take. */
+const slowMs = 60_000
+
+export function setVfs(control: HeddleProcess, host: string, count: number, pf = 'eth0'): Promise<string> {
+  return control.cli(['--timeout', String(slowMs), 'pf', 'set-vfs', pf, String(count), '--host', host])
 }
 
 let units = 0

@@ -5,6 +5,7 @@ import { eventually } from './host.ts'
 /** JSON of the contract's Vf, as far as the tests look. */
 export interface ShownVf {
   readonly pci: string
+  readonly index?: number
   readonly state: string
   readonly reason?: string
   readonly driver: string
@@ -29,7 +30,18 @@ export async function allReady(control: HeddleProcess, host: string, count: numb
       seen = await vfsOf(control, host)
       return seen.length === count && seen.every((vf) => vf.state === 'ready' && vf.claim === undefined)
     },
-    () => JSON.stringify(seen, null, 1),
+    () => seen.map(({ pci, state, reason, claim }) => JSON.stringify({ pci, state, reason, claim })).join('\n'),
   )
   return seen
+}
+
+/** What of a VF must be as before once nobody has it. A driver may tell its PF the MAC it has: no administrative one, to everybody else. */
+export function shapeOf({ pci, settings, mac, name, driver }: ShownVf): object {
+  return { pci, mac, name, driver, settings: { ...settings, mac: settings['mac'] === mac ? '00:00:00:00:00:00' : settings['mac'] } }
+}
+
+/** How many addresses each pool still has. */
+export async function freeAddresses(control: HeddleProcess): Promise<readonly (readonly [string, string])[]> {
+  const pools = (await control.json(['pool', 'ls'])) as { pool: { id: string }; free: string }[]
+  return pools.map(({ pool, free }) => [pool.id, free] as const)
 }
