@@ -9,6 +9,10 @@ import type { FlowParts } from '../flows/parts.ts'
 /** What changes something is worth a place among the last traces; `heddle trace show last` must not show itself. */
 const kept: ReadonlySet<string> = new Set(['createNetwork', 'deleteNetwork', 'setVfs', 'repairVfs', 'putVfPool', 'deleteVfPool'])
 
+/** Drivers make and put back VFs one after the other, of some cards for minutes: how long that is waited for, the client says. */
+const slow: ReadonlySet<string> = new Set(['setVfs', 'repairVfs'])
+const slowTimeoutMs = 600_000
+
 /** Trailer that carries the encoded Failure. */
 export const failureTrailer = 'heddle-failure-bin'
 
@@ -31,7 +35,7 @@ export function addApi(server: Server, parts: FlowParts, handlers: ApiHandlers, 
         const options = {
           name: `api ${method}`,
           attributes: {},
-          timeoutMs: budgetMs(unary, timeoutMs),
+          timeoutMs: budgetMs(unary, slow.has(method) ? slowTimeoutMs : timeoutMs),
           key: '',
           signal: gone.signal,
           trace: traceOf(unary),

@@ -1,5 +1,5 @@
-import { type Client, credentials, Metadata, type ServiceError } from '@grpc/grpc-js'
-import { CreateNetworkRequest, Failure, HeddleClient, PutVfPoolRequest, type WhoHasResponse } from '@heddle/contract'
+import { type Client, credentials, Metadata, type ServiceError, status } from '@grpc/grpc-js'
+import { CreateNetworkRequest, Failure, HeddleClient, HeddleSetVfsRequest, PutVfPoolRequest, type WhoHasResponse } from '@heddle/contract'
 import anyTest, { type TestFn } from 'ava'
 import { startGateway, type TestGateway } from '../testing/gateway.ts'
 import { addBlue, addEnv, blueConfig } from '../testing/networks.ts'
@@ -105,4 +105,21 @@ test('making VFs and repairing them is asked of the hands of the host', async (t
   const { ask } = t.context
   t.like(await failureOf(ask('setVfs', { host: '', pf: '', count: 2 })), { code: 'invalid-argument', field: 'pf' })
   t.true(Array.isArray((await ask('repairVfs', { host: '', pci: '' })).repairs))
+})
+
+test('VFs are made for as long as the client waits, whatever other calls may take', async (t) => {
+  const gateway = await startGateway({ api: { timeoutMs: 200 } })
+  const client = new HeddleClient(`unix:${gateway.sockets.api}`, credentials.createInsecure())
+  t.teardown(async () => {
+    client.close()
+    await gateway.stop()
+  })
+  const slowDriver = Promise.withResolvers<void>()
+  gateway.cluster.faults.set('wiring.setVfs', slowDriver.promise)
+  gateway.cluster.faults.set('vfAllocator.listPfs', 'hang')
+  const made = new Promise((resolve) => client.setVfs(HeddleSetVfsRequest.fromPartial({ pf: 'eth0', count: 2 }), (error) => resolve(error)))
+  const other = await new Promise<ServiceError | null>((resolve) => client.listPfs({ host: '' }, (error) => resolve(error)))
+  t.is(other?.code, status.DEADLINE_EXCEEDED, 'begun after it')
+  slowDriver.resolve()
+  t.is(await made, null)
 })
