@@ -8,6 +8,8 @@ test('VFs are made, set, read back, moved and bound to vfio-pci, and what igb la
   await withLab(async ({ scope, dir }) => {
     const guest = await startGuest(scope, { name: 'port', dir: join(dir, 'port') })
     await guest.run('modprobe igb && modprobe igbvf && modprobe vfio-pci')
+    const modprobe = ['#!/rig/busybox sh', 'echo "$*" >>/run/modules', 'exec /rig/modprobe "$@"'].map((line) => `'${line}'`).join(' ')
+    await guest.run(`printf '%s\\n' ${modprobe} >/run/modprobe; chmod 755 /run/modprobe; echo /run/modprobe >/proc/sys/kernel/modprobe; touch /run/modules`)
     const seen = JSON.parse(await guest.run('node /proj/kernel-port.js'))
     t.like(seen.found, { driver: 'igb', totalVfs: 7, numVfs: 0, switchdev: false, netdevs: { length: 1 } })
     t.like(seen.made, { numVfs: 2, vfs: { 0: { driver: 'igbvf', index: 0 }, 1: { driver: 'igbvf', index: 1 } } })
@@ -28,6 +30,7 @@ test('VFs are made, set, read back, moved and bound to vfio-pci, and what igb la
     t.is(seen.macAfterRebind, '02:00:00:00:00:10')
     t.like(seen.inside, { name: 'net1', alias: 'heddle:test', mac: '02:00:00:00:00:10', mtu: 1400, up: true })
     t.deepEqual(seen.outsideWhileIn, [], 'sysfs of the host tells nothing of a netdev elsewhere')
+    t.notRegex(await guest.run('cat /run/modules'), /netdev-/, 'whether a name is free is asked without a modprobe')
     t.is(seen.trunk, 'vlan')
     t.like(seen.back, { alias: '', mtu: 1500, up: false, parentDevice: seen.inside.parentDevice })
     t.is(seen.orphan, 'net1', 'a namespace that dies gives the netdev back under the name it had there')

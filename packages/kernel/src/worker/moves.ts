@@ -30,8 +30,8 @@ export function moveLink(open: Open, step: MoveLink): void {
   const before = found.link
   const name = step.rename ?? before.name
   // Asked first, because the kernel may look only once the link is there. What comes between is undone.
-  if (from.inode !== to.inode && to.route.indexOf(name) !== 0) throw new Refused('EEXIST', '')
-  const place: Place = { from, to, before, oldNameTaken: to.route.indexOf(before.name) !== 0 }
+  if (from.inode !== to.inode && to.route.has(name)) throw new Refused('EEXIST', '')
+  const place: Place = { from, to, before, oldNameTaken: to.route.has(before.name) }
   // udev gives a renamed link its old name as an altname, and the kernel finds a link's own altname in the way of its name.
   const altName = found.altNames.includes(name)
   if (altName) from.route.request((writer, sequence) => changeAltName(writer, sequence, RTM_DELLINKPROP, before.index, name))

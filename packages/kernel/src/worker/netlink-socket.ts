@@ -5,6 +5,7 @@
 
 import { readAck } from '../rtnl/ack.ts'
 import * as c from '../rtnl/constants.ts'
+import { getLink } from '../rtnl/link-build.ts'
 import { type Message, MessageReader, MessageWriter } from '../rtnl/wire.ts'
 import { errnoName, Refused, Unavailable } from './failures.ts'
 import * as libc from './libc.ts'
@@ -56,8 +57,22 @@ export class NetlinkSocket {
     libc.close(this.fd)
   }
 
+  /**
+   * 0 when there is none. For names that should be there: this takes no lock of the kernel's, but for a name that is not there the
+   * kernel looks for a module of that name, and starts modprobe twice to do so (dev_load in net/core/dev_ioctl.c).
+   */
   indexOf(name: string): number {
     return libc.interfaceIndex(this.fd, name)
+  }
+
+  /** Whether there is a link of this name, where there may well be none. */
+  has(name: string): boolean {
+    return (
+      this.get(
+        (into, sequence) => getLink(into, sequence, name),
+        () => true,
+      ) !== undefined
+    )
   }
 
   /** Sends one message that asks for an acknowledgement; throws Refused. */
