@@ -20,6 +20,7 @@ export interface SysfsOptions {
 /** Changes of one function follow one another; of one whose caller has given up while it waited, nothing is begun. */
 export function openSysfs(root = '/sys', options: SysfsOptions = {}): Sysfs {
   const tree = new Tree(root)
+  const treeAtOnce = new Tree(root, false)
   const io = ioOf(tree, options.write ?? new WriterThreads().write)
   const bootIdPath = options.bootIdPath ?? '/proc/sys/kernel/random/boot_id'
   const queue = new KeyedQueue()
@@ -44,7 +45,7 @@ export function openSysfs(root = '/sys', options: SysfsOptions = {}): Sysfs {
       return functions.filter((pf) => pf !== undefined)
     },
     physicalFunction: async (pci) => await readPf(tree, pciOf(pci)),
-    virtualFunction: async (pci) => await readVf(tree, pciOf(pci)),
+    virtualFunction: async (pci, { atOnce = false } = {}) => await readVf(atOnce ? treeAtOnce : tree, pciOf(pci)),
     async bootId() {
       const id = await tree.text(bootIdPath)
       if (id === undefined || id === '') throw new HeddleError('unsupported', `${bootIdPath} names no boot`, { remedy: 'mount /proc' })

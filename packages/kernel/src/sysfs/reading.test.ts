@@ -34,7 +34,11 @@ for (const [name, preset] of Object.entries(presets)) {
       one?.vfs.map(({ pci, index, pf: of }) => ({ pci, index, of })),
       tree.vfs(description.pci).map((pci, index) => ({ pci, index, of: description.pci })),
     )
-    for (const vf of one?.vfs ?? []) t.deepEqual(await sysfs.virtualFunction(vf.pci), vf)
+    for (const vf of one?.vfs ?? []) {
+      t.deepEqual(await sysfs.virtualFunction(vf.pci), vf)
+      const netdevs = vf.netdevs.map((netdev) => ({ ...netdev, carrier: false, physSwitchId: '', physPortName: '' }))
+      t.deepEqual(await sysfs.virtualFunction(vf.pci, { atOnce: true }), { ...vf, netdevs, driverOverride: '', representor: '' })
+    }
     t.deepEqual(await sysfs.physicalFunction(description.pci), one)
   })
 }

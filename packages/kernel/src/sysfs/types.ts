@@ -64,7 +64,11 @@ export interface Sysfs {
   /** Every PF that can have VFs, VFs in the order of their index. A handful of small reads a function; off the event loop. */
   physicalFunctions(): Promise<readonly PhysicalFunction[]>
   physicalFunction(pci: string): Promise<PhysicalFunction | undefined>
-  virtualFunction(pci: string): Promise<VirtualFunction | undefined>
+  /**
+   * `atOnce`: nothing is read that may wait for a lock, which moves of other links hold for long. Then there is no driver override, no
+   * representor, and of netdevs no carrier, switch id or port name.
+   */
+  virtualFunction(pci: string, options?: { readonly atOnce?: boolean }): Promise<VirtualFunction | undefined>
   /** Name of the boot: generations of different boots differ although inodes may not (/proc/sys/kernel/random/boot_id). */
   bootId(): Promise<string>
   /**
