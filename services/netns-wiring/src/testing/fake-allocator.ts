@@ -10,6 +10,8 @@ export class FakeAllocator {
   readonly released: string[] = []
   pfs: readonly Pf[] = []
   reports = 0
+  /** How often somebody asked for VFs. */
+  asked = 0
   /** Every call fails. */
   down = false
   readonly #bus: MemoryBus
@@ -45,12 +47,14 @@ export class FakeAllocator {
           }
           return { vfs: [...this.vfs.values()].map((vf) => this.#filled(vf)) }
         }),
-      listVfs: async ({ pci, owner }) =>
-        answer(() => ({
+      listVfs: async ({ pci, owner }) => {
+        this.asked++
+        return answer(() => ({
           vfs: [...this.vfs.values()]
             .map((vf) => this.#filled(vf))
             .filter((vf) => (pci === '' || vf.pci === pci) && (owner === '' || vf.claim?.owner === owner)),
-        })),
+        }))
+      },
       release: async ({ owner, pci }) =>
         answer(() => {
           const claim = [...this.claims.values()].find((one) => (owner === '' ? one.pci === pci : one.owner === owner))

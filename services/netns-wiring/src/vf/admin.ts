@@ -30,7 +30,7 @@ export class Admin {
   }
 
   /**
-   * Sets what differs and reads it back until it is there. Answers the VF as it is then, and whether its administrative MAC was changed.
+   * Sets what differs and reads it back until it is there. Answers what its PF tells then, and whether its administrative MAC was changed.
    * `own` as for `adminStep`. Throws unsupported (naming the setting), kernel-refused.
    */
   async set(before: VfView, wanted: VfSettings, own: string, call: Call): Promise<{ readonly view: VfView; readonly macChanged: boolean }> {
@@ -59,7 +59,7 @@ export class Admin {
       }
       // The first look comes at once: most drivers have it then.
       if (look > 0 || busy !== undefined) await sleep(call.clock, waitMs, call.signal)
-      view = await this.#cards.get(view.vf.pci, call)
+      view = await this.#cards.asked(view, call)
     }
   }
 
@@ -88,7 +88,7 @@ const remedies: Readonly<Record<string, string>> = {
   mac: 'choose a unicast MAC address, or leave it out',
   vlan: 'choose another VLAN, or leave it out',
   vlanProto: 'use 802.1q',
-  maxTxRate: "choose a rate up to the link's speed, or leave it out",
+  maxTxRate: "choose a rate up to the link's speed (some drivers take none while the PF has no link), or leave it out",
   minTxRate: 'leave it out, or choose a lower rate: few cards guarantee one',
   mtu: "choose an MTU up to the PF's, or raise the PF's",
 }
@@ -97,9 +97,13 @@ const remedies: Readonly<Record<string, string>> = {
 export function unsupported(view: VfView, setting: string, value: string, errno: string, cause?: unknown): HeddleError {
   const { vf, pfName } = view
   const by = vf.driver === '' ? '' : ` (driver of the VF: ${vf.driver})`
+  const switched =
+    vf.representor === ''
+      ? undefined
+      : `PF ${pfName} is in switchdev mode, where a VF is set by its representor (${vf.representor}): leave ${setting} out, or devlink dev eswitch set pci/${vf.pf} mode legacy`
   return new HeddleError('unsupported', `PF ${pfName} does not take ${setting} ${value} for VF ${vf.pci}${by}: ${errno}`, {
     field: `endpoint.vf.settings.${setting}`,
-    remedy: remedies[setting] ?? `leave ${setting} out, or use a card whose driver supports it`,
+    remedy: switched ?? remedies[setting] ?? `leave ${setting} out, or use a card whose driver supports it`,
     details: { setting, value, pci: vf.pci, pf: vf.pf, device: pfName, driver: vf.driver, errno },
     cause,
   })
@@ -111,7 +115,7 @@ function notTaken(view: VfView, step: SetVf, differences: readonly string[]): He
   return unsupported(view, setting, value, `it was taken, but read back ${differences.join(', ')}`)
 }
 
-function unreachable({ vf, pfName }: VfView): HeddleError {
+export function unreachable({ vf, pfName }: VfView): HeddleError {
   return new HeddleError('unsupported', `VF ${vf.pci} cannot be set: its PF ${pfName || vf.pf} has no netdev in the host's namespace`, {
     field: 'endpoint.vf.pf',
     remedy: "give the PF back to the host's namespace and its kernel driver; only it can set its VFs",

@@ -1,5 +1,5 @@
 /** One VF as it is now: sysfs, its PF's word, and its netdev while that is in the host's namespace. Reads only. */
-import { type Call, HeddleError } from '@heddle/core'
+import { type Call, HeddleError, raceCall } from '@heddle/core'
 import type { LinkInfo, Sysfs, VfInfo, VirtualFunction } from '@heddle/kernel'
 import { refusalOf } from '../errors.ts'
 import type { HostContext } from '../host-context.ts'
@@ -44,11 +44,22 @@ export class Cards {
     return view
   }
 
+  /** As sysfs has it. Its files wait for locks of the kernel; whoever reads waits no longer than its call. */
+  function(pci: string, call: Call): Promise<VirtualFunction | undefined> {
+    return raceCall(this.sysfs.virtualFunction(pci), call)
+  }
+
   async read(pci: string, call: Call): Promise<VfView | undefined> {
-    const vf = await this.sysfs.virtualFunction(pci)
+    const vf = await this.function(pci, call)
     if (vf === undefined) return undefined
     const [{ pfName, info }, link] = await Promise.all([this.#admin(vf, call), this.linkOf(vf, call)])
     return { vf, pfName, info, link }
+  }
+
+  /** The same VF, with what its PF tells of it now: a tenth of reading it whole. */
+  async asked(view: VfView, call: Call): Promise<VfView> {
+    const infos = view.pfName === '' ? undefined : await this.infos(view.vf.pf, view.pfName, call)
+    return infos === undefined ? this.get(view.vf.pci, call) : { ...view, info: infos.find(({ index }) => index === view.vf.index) }
   }
 
   async linkOf(vf: VirtualFunction, call: Call): Promise<LinkInfo | undefined> {
@@ -65,7 +76,7 @@ export class Cards {
   /** The PF's netdev may have been renamed: then it is read again, once. */
   async #admin(vf: VirtualFunction, call: Call): Promise<{ readonly pfName: string; readonly info: VfInfo | undefined }> {
     for (const known of [this.#uplinks.get(vf.pf), undefined]) {
-      const name = known ?? (await this.sysfs.physicalFunction(vf.pf))?.netdevs[0]?.name
+      const name = known ?? (await raceCall(this.sysfs.physicalFunction(vf.pf), call))?.netdevs[0]?.name
       if (name === undefined) break
       const infos = await this.infos(vf.pf, name, call)
       if (infos === undefined) continue

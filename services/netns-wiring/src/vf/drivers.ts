@@ -48,11 +48,11 @@ export class Drivers {
   }
 
   /** Back to the driver of a baseline; waits for its netdev. `named`: the baseline has one. */
-  async bindBack(pci: string, driver: string, named: boolean, call: Call): Promise<void> {
-    if (driver === '') return this.#cards.sysfs.unbind(pci, call)
+  async bindBack(pci: string, driver: string, named: boolean, call: Call): Promise<LinkInfo | undefined> {
+    if (driver === '') await this.#cards.sysfs.unbind(pci, call)
     // Not whatever matches: a driver somebody bound by hand would be left bound.
-    await this.#cards.sysfs.bind(pci, driver, call)
-    if (named) await this.netdev(pci, call)
+    else await this.#cards.sysfs.bind(pci, driver, call)
+    return named ? this.netdev(pci, call) : undefined
   }
 
   /** Unbinds and binds again; its netdev, from wherever it was, is then in the host's namespace. */
@@ -65,7 +65,7 @@ export class Drivers {
   async netdev(pci: string, call: Call, withinMs = netdevWaitMs): Promise<LinkInfo | undefined> {
     const endMs = call.clock.monotonicMs() + Math.min(withinMs, remainingMs(call))
     for (;;) {
-      const vf = await this.#cards.sysfs.virtualFunction(pci)
+      const vf = await this.#cards.function(pci, call)
       const link = vf === undefined ? undefined : await this.#cards.linkOf(vf, call)
       if (link !== undefined || vf === undefined || call.clock.monotonicMs() >= endMs) return link
       await sleep(call.clock, pollMs, call.signal)

@@ -102,15 +102,14 @@ export class VfEndpoints {
 
   /** Of a VF that is this endpoint's, inside its queue. */
   async putBack({ pci, baseline }: Target, endpointId: string, sandbox: string, call: Call): Promise<boolean> {
-    const { held, reporter, quarantine, cards, putBack } = this.#parts
+    const { held, reporter, quarantine, putBack } = this.#parts
     if (baseline === undefined) {
       throw new HeddleError('unavailable', `what VF ${pci} was like before endpoint ${endpointId} had it is not known until vf-allocator answers`, {
         remedy: 'see whether vf-allocator and NATS run; the VF is put back as soon as they do',
         details: { pci },
       })
     }
-    const { left, changed, out } = await putBack.run(pci, baseline, { sandbox: held.get(endpointId)?.sandbox || sandbox, endpointId }, call)
-    const vf = await cards.sysfs.virtualFunction(pci)
+    const { left, changed, out, vf, reachable } = await putBack.run(pci, baseline, { sandbox: held.get(endpointId)?.sandbox || sandbox, endpointId }, call)
     if (!out) throw new HeddleError('kernel-refused', `VF ${pci} could not be taken out of its sandbox: ${left.join(', ')}`, { details: { pci } })
     held.delete(endpointId)
     if (vf === undefined || left.length === 0) {
@@ -118,8 +117,8 @@ export class VfEndpoints {
       reporter.soon()
       return changed
     }
+    if (reachable) quarantine.add(vf, left)
     // Told before the claim can be freed: nobody is to be offered it.
-    quarantine.add(vf, left)
     await reporter.tell(call)
     return changed
   }
@@ -231,11 +230,11 @@ export class VfEndpoints {
     const inHost = (await context.kernel.links(context.hostNs, call)).find((link) => ownerOf(link) === request.endpointId && link.parentDevice !== '')
     const candidate = reporter.seen.find(({ view }) => view.vf.pci === inHost?.parentDevice || (inHost !== undefined && view.link?.name === inHost.name))
     if (candidate !== undefined) return { pci: candidate.view.vf.pci, baseline: reporter.baseline(candidate.view.vf.pci) }
-    for (const { view } of reporter.seen) {
-      if (view.link !== undefined || request.sandbox === '') continue
-      const place = await whereabouts.inside(request.sandbox, view.vf.pci, call, request.endpointId)
-      if (ownerOf(place?.link) === request.endpointId) return { pci: view.vf.pci, baseline: reporter.baseline(view.vf.pci) }
-    }
+    const inside = (await whereabouts.of(request.sandbox, request.endpointId, call))?.parentDevice
+    const owned = reporter.seen.find(({ view }) => view.vf.pci === inside)?.view.vf.pci
+    if (owned !== undefined) return { pci: owned, baseline: reporter.baseline(owned) }
+    // What an earlier process attached was claimed before this one was first answered, what this one attached it holds.
+    if (reporter.informed) return undefined
     const vf = await this.#ask({ owner: request.endpointId }, call)
     return vf === undefined ? undefined : { pci: vf.pci, baseline: vf.baseline }
   }

@@ -1,6 +1,6 @@
 /** The host's PFs and VFs as they are reported: what is there, in which state, why, and which baseline is proposed. */
 import { Pf, Vf, type VfBaseline, type VfSettings } from '@heddle/contract'
-import type { Call } from '@heddle/core'
+import { type Call, raceCall } from '@heddle/core'
 import { isUserSpaceDriver, type LinkInfo, type Netdev, type PhysicalFunction, type VfInfo } from '@heddle/kernel'
 import { parseEndpointAlias } from '../domain/names.ts'
 import type { HostContext } from '../host-context.ts'
@@ -50,7 +50,7 @@ export class InventoryReader {
   }
 
   async read(call: Call): Promise<Inventory> {
-    const functions = await this.#cards.sysfs.physicalFunctions()
+    const functions = await raceCall(this.#cards.sysfs.physicalFunctions(), call)
     if (functions.length === 0) return { pfs: [], seen: [] }
     const { kernel, hostNs, host } = this.#context
     this.#bootId ??= await this.#cards.sysfs.bootId()

@@ -5,7 +5,7 @@
  */
 import type { VfBaseline } from '@heddle/contract'
 import { type Call, HeddleError, sleep } from '@heddle/core'
-import { isUserSpaceDriver } from '@heddle/kernel'
+import { isUserSpaceDriver, type LinkInfo, type VirtualFunction } from '@heddle/kernel'
 import { parseEndpointAlias, refugeVfName } from '../domain/names.ts'
 import { kernelFailure, refusalOf } from '../errors.ts'
 import type { HostContext } from '../host-context.ts'
@@ -38,6 +38,10 @@ export interface PutBackResult {
   readonly changed: boolean
   /** Its netdev, if it has one, is in the host's namespace. */
   readonly out: boolean
+  /** Undefined: it does not exist any more. */
+  readonly vf: VirtualFunction | undefined
+  /** False: its PF cannot be asked or told. The VF is not to blame, and is not offered until then ("foreign"). */
+  readonly reachable: boolean
 }
 
 const tries = 4
@@ -59,11 +63,15 @@ export class PutBack {
     let left: string[] = []
     for (let attempt = 0; ; attempt++) {
       const view = await cards.read(pci, call)
-      if (view === undefined) return { left: [], changed: state.changed, out: true }
-      const differences = [...baselineDifferences(view, baseline), ...(await this.#misnamed(view, baseline, state.named, call))]
+      if (view === undefined) return { left: [], changed: state.changed, out: true, vf: undefined, reachable: true }
+      const { vf } = view
+      const differences = [...baselineDifferences(view, baseline), ...(await this.#misnamed(view.link, baseline, state.named, call))]
       const out = view.link !== undefined || !(hasNetdev(view, baseline) || isOnlyLent(view, baseline))
-      if (differences.length === 0) return { left: [], changed: state.changed, out: true }
-      if (attempt === tries) return { left: left.length > 0 ? left : differences, changed: state.changed, out }
+      if (differences.length === 0) return { left: [], changed: state.changed, out: true, vf, reachable: true }
+      const reachable = view.info !== undefined
+      if (attempt === tries || (attempt > 0 && out && !reachable)) {
+        return { left: left.length > 0 ? left : differences, changed: state.changed, out, vf, reachable }
+      }
       if (attempt > 0) await sleep(call.clock, pauseMs * attempt, call.signal)
       state.changed = true
       state.rebind = attempt > 1
@@ -84,9 +92,8 @@ export class PutBack {
     const ns = context.hostNs
     let view = before
     if (hasNetdev(view, baseline) && view.link === undefined) {
-      await this.#bringHome(view, baseline, hint, call)
+      view = { ...view, link: await this.#bringHome(view, baseline, hint, call) }
       state.named = true
-      view = await cards.get(pci, call)
     } else if (view.link !== undefined && parseEndpointAlias(view.link.alias) !== undefined) {
       state.named = true
       await context.kernel.run([{ op: 'link.set', ns, name: view.link.name, up: false }], call)
@@ -98,14 +105,15 @@ export class PutBack {
     }
     if (view.vf.trunkFile !== '') await cards.sysfs.writeTrunk(view.vf.trunkFile, noTrunkText, call)
     const { macChanged } = await this.#reset(view, baseline, call)
+    let { link } = view
     if (view.vf.driver !== baseline.driver) {
       state.named = true
-      await drivers.bindBack(pci, baseline.driver, baseline.name !== '' && !isUserSpaceDriver(baseline.driver), call)
-    } else if (view.link !== undefined && view.link.mac !== baseline.mac && (state.rebind || drivers.needsRebind(view.vf.driver, macChanged))) {
+      link = await drivers.bindBack(pci, baseline.driver, baseline.name !== '' && !isUserSpaceDriver(baseline.driver), call)
+    } else if (link !== undefined && link.mac !== baseline.mac && (state.rebind || drivers.needsRebind(view.vf.driver, macChanged))) {
       state.named = true
-      await drivers.rebind(pci, call)
-    }
-    await this.#settle(pci, baseline, state.named, call)
+      link = await drivers.rebind(pci, call)
+    } else if (link !== undefined) link = await context.kernel.link(ns, link.name, call)
+    if (link !== undefined) await this.#settle(link, baseline, state.named, call)
   }
 
   async #reset(found: VfView, baseline: VfBaseline, call: Call): Promise<{ readonly macChanged: boolean }> {
@@ -129,13 +137,10 @@ export class PutBack {
   }
 
   /** Name, MAC, MTU; the mark goes last: until then a process that starts anew sees that the VF was not put back. */
-  async #settle(pci: string, baseline: VfBaseline, named: boolean, call: Call): Promise<void> {
-    const { context, cards } = this.#parts
+  async #settle(link: LinkInfo, baseline: VfBaseline, named: boolean, call: Call): Promise<void> {
+    const { context } = this.#parts
     const ns = context.hostNs
-    const view = await cards.get(pci, call)
-    const { link } = view
-    if (link === undefined) return
-    const wrongName = (await this.#misnamed(view, baseline, named, call)).length > 0
+    const wrongName = (await this.#misnamed(link, baseline, named, call)).length > 0
     const name = wrongName ? baseline.name : link.name
     const mtu = baseline.settings?.mtu
     const changes = {
@@ -159,23 +164,23 @@ export class PutBack {
   }
 
   /** Its name should be the baseline's when that is free; only for a netdev that was ours or made anew. */
-  async #misnamed({ link }: VfView, baseline: VfBaseline, named: boolean, call: Call): Promise<string[]> {
+  async #misnamed(link: LinkInfo | undefined, baseline: VfBaseline, named: boolean, call: Call): Promise<string[]> {
     if (!named || link === undefined || baseline.name === '' || link.name === baseline.name) return []
     const { kernel, hostNs } = this.#parts.context
     const taken = (await kernel.link(hostNs, baseline.name, call)) !== undefined
     return taken ? [] : [`its netdev is named ${link.name}, not ${baseline.name}`]
   }
 
-  async #bringHome(view: VfView, baseline: VfBaseline, hint: Hint, call: Call): Promise<void> {
+  async #bringHome(view: VfView, baseline: VfBaseline, hint: Hint, call: Call): Promise<LinkInfo | undefined> {
     const { whereabouts, drivers } = this.#parts
     const { pci } = view.vf
     const place = (await whereabouts.inside(hint.sandbox ?? '', pci, call, hint.endpointId)) ?? (await whereabouts.anywhere(pci, call))
     if (place !== undefined) return this.#moveHome(place, baseline, pci, call)
     // Seen nowhere: it comes back by itself, or the driver makes another one (sriov-cni #349).
-    if ((await drivers.netdev(pci, call, returnWaitMs)) === undefined) await drivers.rebind(pci, call)
+    return (await drivers.netdev(pci, call, returnWaitMs)) ?? drivers.rebind(pci, call)
   }
 
-  async #moveHome({ namespace, link, above }: Place, baseline: VfBaseline, pci: string, call: Call): Promise<void> {
+  async #moveHome({ namespace, link, above }: Place, baseline: VfBaseline, pci: string, call: Call): Promise<LinkInfo | undefined> {
     const { kernel, hostNs } = this.#parts.context
     const ns = { path: namespace }
     for (const { name } of above) await kernel.removeLink(ns, name, call)
@@ -185,12 +190,13 @@ export class PutBack {
       const step = moveOut(ns, link.name, hostNs, name)
       try {
         await kernel.run([step], call)
-        return
+        return kernel.link(hostNs, name, call)
       } catch (error) {
         if (refusalOf(error)?.errno === 'EEXIST' && name !== names.at(-1)) continue
         throw kernelFailure(error, [step], kernel, namespace)
       }
     }
+    return undefined
   }
 }
 

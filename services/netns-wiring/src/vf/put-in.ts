@@ -6,7 +6,7 @@ import { type Call, HeddleError, sleep, undoCall, withCall } from '@heddle/core'
 import { isUserSpaceDriver, type LinkInfo, type Namespace } from '@heddle/kernel'
 import { parseEndpointAlias } from '../domain/names.ts'
 import { interfaceExists, kernelFailure, refusalOf } from '../errors.ts'
-import { unsupported } from './admin.ts'
+import { unreachable, unsupported } from './admin.ts'
 import type { VfView } from './cards.ts'
 import { moveIn, moveOut, trunkSteps, trunkText } from './plan.ts'
 import type { PutBack, PutBackParts } from './put-back.ts'
@@ -57,6 +57,8 @@ export class PutIn {
   /** As the baseline says, or what stands in the way. */
   async #atBaseline(view: VfView, shape: VfShape, call: Call): Promise<VfView> {
     const { pci, baseline, driver } = shape
+    // Nothing can be put back either: the VF is not to blame.
+    if (view.info === undefined) throw unreachable(view)
     // Bound already for this container (BindVf): there is no netdev to look at.
     const bound = driver !== '' && view.vf.driver === driver
     const differences = bound ? [] : baselineDifferences(view, baseline)
@@ -95,7 +97,7 @@ export class PutIn {
   async #withNetdev({ vf }: VfView, call: Call): Promise<VfView> {
     const { cards, drivers } = this.#parts
     await cards.sysfs.bind(vf.pci, '', call)
-    const isBound = (await cards.sysfs.virtualFunction(vf.pci))?.driver !== ''
+    const isBound = (await cards.function(vf.pci, call))?.driver !== ''
     if (!isBound || (await drivers.netdev(vf.pci, call)) === undefined) {
       throw new HeddleError('unsupported', `no kernel driver of this host makes a netdev for VF ${vf.pci} (${vf.vendor}:${vf.device})`, {
         field: 'endpoint.vf.pci',
@@ -157,6 +159,7 @@ export class PutIn {
           continue
         }
         if (shape.mtu !== 0 && mtu !== shape.mtu && (errno === 'EINVAL' || errno === 'ERANGE')) throw unsupported(view, 'mtu', String(shape.mtu), errno, error)
+        if (errno === 'ENETDOWN') throw pfIsDown(view, error)
         if (mac === shape.mac || attempt > 0) throw failure
         return undefined
       }
@@ -174,11 +177,10 @@ export class PutIn {
   }
 
   async #undo(shape: VfShape, call: Call): Promise<void> {
-    const { putBack, quarantine, cards, context } = this.#parts
+    const { putBack, quarantine, context } = this.#parts
     try {
-      const { left } = await putBack.run(shape.pci, shape.baseline, { sandbox: shape.sandbox, endpointId: shape.id }, call)
-      const vf = left.length === 0 ? undefined : await cards.sysfs.virtualFunction(shape.pci)
-      if (vf !== undefined) quarantine.add(vf, left)
+      const { left, vf, reachable } = await putBack.run(shape.pci, shape.baseline, { sandbox: shape.sandbox, endpointId: shape.id }, call)
+      if (vf !== undefined && left.length > 0 && reachable) quarantine.add(vf, left)
     } catch (error) {
       context.logger.warn({ err: error, vf: shape.pci, endpoint: shape.id }, 'a VF that could not be attached is not at its baseline yet; it will be put back')
     }
@@ -190,6 +192,16 @@ export function inUse(pci: string, how: string, place = ''): HeddleError {
     field: 'endpoint.vf.pci',
     remedy: 'end what uses it, or take another VF: see "heddle vf ls"',
     details: { pci, ...(place === '' ? {} : { namespace: place }) },
+  })
+}
+
+/** ixgbevf and others: "perhaps the PF driver isn't up yet". */
+function pfIsDown({ vf, pfName }: VfView, cause: unknown): HeddleError {
+  return new HeddleError('kernel-refused', `VF ${vf.pci} cannot be set up by its driver ${vf.driver}: ENETDOWN`, {
+    field: 'endpoint.vf.pf',
+    remedy: `set its PF up: ip link set ${pfName} up`,
+    details: { pci: vf.pci, pf: vf.pf, device: pfName, errno: 'ENETDOWN' },
+    cause,
   })
 }
 

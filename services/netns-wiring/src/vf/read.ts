@@ -95,7 +95,7 @@ export async function vfAttachments({ reporter, held, cards, context }: VfParts,
   ])
   for (const [owner, { networkId, pci }] of owners) {
     if (owner === '') continue
-    const vf = await cards.sysfs.virtualFunction(pci)
+    const vf = await cards.function(pci, call)
     if (vf === undefined) continue
     const link = await cards.linkOf(vf, call)
     const attachment = { endpointId: owner, networkId, hostInterface: link?.name ?? '' }

@@ -146,3 +146,62 @@ test('a claim that is released while its owner is gone is freed only once the VF
   t.deepEqual(lab.allocator.released, [lab.vf(0)])
   t.deepEqual(lab.dirt(lab.vf(0)), [])
 })
+
+test('a round reads what it was just told once: no VF again that is as it should be, and no namespace twice for VFs that are away', async (t) => {
+  const lab = await VfLab.create(t, { functions: [presets.ixgbe({ pci: pf, numVfs: 12 })] }, { vfRepairMs: 100 })
+  for (const index of [0, 1, 2, 3]) {
+    await lab.kernel.run([{ op: 'link.move', ns: 'own', name: lab.card.find(lab.vf(index))?.link.name ?? '', to: { path: '/ns/d' } }])
+  }
+  const { vfs, links } = lab.kernel
+  let asked = 0
+  let dumps = 0
+  lab.kernel.vfs = (...of) => {
+    asked++
+    return vfs.apply(lab.kernel, of)
+  }
+  lab.kernel.links = (ns) => {
+    if (ns !== 'own' && ns.path === '/ns/d') dumps++
+    return links.call(lab.kernel, ns)
+  }
+  const { reports } = lab.allocator
+  await until('rounds', () => lab.allocator.reports >= reports + 4)
+  const told = lab.allocator.reports - reports
+  t.true(dumps > 0 && dumps <= told, `${dumps} dumps in ${told} rounds`)
+  t.true(asked <= told + 1, `the PF was asked ${asked} times in ${told} rounds`)
+})
+
+test('a claim whose VF does not leave its sandbox is tried ever more seldom, and told of once', async (t) => {
+  const lab = await VfLab.create(t, undefined, { vfRepairMs: 100 })
+  const endpoint = lab.claim(0, 'e1', { vlan: 5 })
+  await within((call) => lab.wiring.attach({ network, endpoint, routes: [] }, call))
+  lab.kernel.refusals.set('link.move', Array<string>(400).fill('ENOMEM'))
+  lab.kernel.writes.length = 0
+  const moves = () => lab.kernel.writes.filter((write) => write.startsWith('link.move')).length
+  lab.allocator.claims.set(lab.vf(0), VfClaim.fromPartial({ ...lab.allocator.claims.get(lab.vf(0)), releasing: true }))
+  await until('it was tried', () => state(lab, 0)?.state === 'quarantined')
+  const tried = moves()
+  const { reports } = lab.allocator
+  await until('rounds', () => lab.allocator.reports >= reports + 4)
+  t.is(moves(), tried)
+  t.deepEqual(lab.allocator.released, [])
+})
+
+test('a VF of which no baseline is recorded is left alone, with the reason', async (t) => {
+  const lab = new VfLab({ functions: [presets.ixgbe({ pci: pf, numVfs: 1 })] })
+  await lab.kernel.run([{ op: 'link.set', ns: 'own', name: lab.card.find(lab.vf(0))?.link.name ?? '', alias: 'heddle:lost:n1' }])
+  await lab.allocator.start()
+  await lab.brains.start()
+  await lab.start()
+  t.teardown(() => lab.stop())
+  t.deepEqual(await repair(lab), [{ pci: lab.vf(0), outcome: 'held', differences: ['the netdev bears the mark of endpoint lost'] }])
+})
+
+test('a claim to be released, of a VF that another endpoint has been given since, is not acted upon', async (t) => {
+  const lab = await VfLab.create(t)
+  const endpoint = lab.claim(0, 'next', { vlan: 5 })
+  await within((call) => lab.wiring.attach({ network, endpoint, routes: [] }, call))
+  lab.allocator.claims.set(lab.vf(0), VfClaim.fromPartial({ ...lab.allocator.claims.get(lab.vf(0)), owner: 'old', releasing: true }))
+  t.is((await outcomes(lab))[0], 'held')
+  t.like(lab.card.find(lab.vf(0)), { ns: '/ns/c', link: { alias: 'heddle:next:n1' } })
+  t.deepEqual(lab.allocator.released, [])
+})

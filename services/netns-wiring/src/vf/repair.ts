@@ -2,7 +2,7 @@
  * Finds VFs that are not as they should be and puts them back: at start, on a timer, and when asked. Never one that is claimed or in
  * somebody else's use. When vf-allocator does not answer, everything stays.
  */
-import { busServices, type VfRepair } from '@heddle/contract'
+import { busServices, type VfClaim, type VfRepair } from '@heddle/contract'
 import { type Call, HeddleError } from '@heddle/core'
 import { parseEndpointAlias } from '../domain/names.ts'
 import { Suspects } from '../domain/suspects.ts'
@@ -10,7 +10,10 @@ import type { VfEndpoints, VfParts } from './endpoints.ts'
 import { type Seen, stateOf } from './inventory.ts'
 import { baselineDifferences } from './verify.ts'
 
-type Outcome = 'clean' | 'repaired' | 'quarantined' | 'held'
+interface Result {
+  readonly outcome: 'clean' | 'repaired' | 'quarantined' | 'held'
+  readonly differences: string[]
+}
 
 export class VfRepairs {
   readonly #parts: VfParts
@@ -31,7 +34,13 @@ export class VfRepairs {
     if (!(await reporter.tell(call)) || !reporter.hasDevices) return
     let changed = false
     for (const seen of reporter.seen) {
-      const { outcome, differences } = await this.#one(seen, false, call)
+      // Read a moment ago: only what there is to do something about is read again.
+      if (this.#asSeen(seen) !== undefined) continue
+      const { outcome, differences } = await this.#one(seen, false, call).catch((error: unknown): Result => {
+        if (call.signal.aborted) throw error
+        context.logger.warn({ err: error, vf: seen.view.vf.pci }, 'a VF could not be looked after; trying again')
+        return { outcome: 'held', differences: [] }
+      })
       if (outcome === 'repaired') context.logger.info({ vf: seen.view.vf.pci, differences }, 'a VF was put back to its baseline')
       changed ||= outcome === 'repaired' || (outcome === 'quarantined' && differences.length > 0)
     }
@@ -47,14 +56,28 @@ export class VfRepairs {
     const repairs: VfRepair[] = []
     for (const seen of reporter.seen) {
       if (pci !== '' && seen.view.vf.pci !== pci) continue
-      repairs.push({ pci: seen.view.vf.pci, ...(await this.#one(seen, true, call)) })
+      repairs.push({ pci: seen.view.vf.pci, ...(this.#asSeen(seen) ?? (await this.#one(seen, true, call))) })
     }
     await reporter.tell(call)
     return repairs
   }
 
+  /** What there is to say of a VF that nothing is to be done about; undefined for others. */
+  #asSeen(seen: Seen): Result | undefined {
+    const { reporter, held, quarantine } = this.#parts
+    const { vf } = seen.view
+    const recorded = reporter.recorded(seen)
+    const claim = reporter.claim(vf.pci)
+    const { state, reason } = stateOf(seen, recorded, quarantine.reason(vf))
+    if (recorded.baseline === undefined || seen.view.info === undefined) return { outcome: 'held', differences: reason === '' ? [] : [reason] }
+    if (claim?.releasing) return undefined
+    if (claim !== undefined || held.of(vf.pci) !== undefined) return { outcome: 'held', differences: [] }
+    if (state === 'foreign') return { outcome: 'held', differences: baselineDifferences(seen.view, recorded.baseline) }
+    return state === 'ready' ? { outcome: 'clean', differences: [] } : undefined
+  }
+
   /** In the VF's queue, and with what is true then: an attach may have come between. */
-  #one(seen: Seen, forced: boolean, call: Call): Promise<{ outcome: Outcome; differences: string[] }> {
+  #one(seen: Seen, forced: boolean, call: Call): Promise<Result> {
     const { reporter, held, vfQueue, cards, quarantine, putBack } = this.#parts
     const { pci } = seen.view.vf
     return vfQueue.run(pci, async () => {
@@ -63,8 +86,14 @@ export class VfRepairs {
       const view = await cards.read(pci, call)
       if (view === undefined || baseline === undefined) return { outcome: 'clean', differences: [] }
       const differences = baselineDifferences(view, baseline)
-      if (claim?.releasing) return this.#release(seen, claim.owner, differences, call)
-      if (claim !== undefined || held.of(pci) !== undefined) return { outcome: 'held', differences: [] }
+      if (view.info === undefined) return { outcome: 'held', differences }
+      const holder = held.of(pci)
+      // It may be another's since the claims were told.
+      if (claim?.releasing && (holder === undefined || holder.id === claim.owner)) {
+        if (!forced && !quarantine.due(view.vf)) return { outcome: 'quarantined', differences: [] }
+        return this.#release(seen, claim, differences, call)
+      }
+      if (claim !== undefined || holder !== undefined) return { outcome: 'held', differences: [] }
       const { state } = stateOf({ ...seen, view }, { baseline, claimed: false }, quarantine.reason(view.vf))
       if (state === 'foreign') return { outcome: 'held', differences }
       if (differences.length === 0) {
@@ -83,19 +112,18 @@ export class VfRepairs {
   }
 
   /** A claim whose owner is gone: put back, verified, then freed. A VF in quarantine is freed too: it is not offered. */
-  async #release(seen: Seen, owner: string, differences: string[], call: Call): Promise<{ outcome: Outcome; differences: string[] }> {
+  async #release(seen: Seen, { owner, revision }: VfClaim, differences: string[], call: Call): Promise<Result> {
     const { reporter, context, quarantine } = this.#parts
     const { vf } = seen.view
-    const claim = reporter.claim(vf.pci)
     try {
       await this.#endpoints.putBack({ pci: vf.pci, baseline: reporter.baseline(vf.pci) }, owner, '', call)
-      const request = owner === '' ? { host: context.host, pci: vf.pci } : { owner }
-      await context.bus.client(busServices.vfAllocator).release({ ...request, revision: claim?.revision ?? 0n }, call)
     } catch (error) {
       if (call.signal.aborted) throw error
-      context.logger.warn({ err: error, vf: vf.pci, endpoint: owner }, 'a VF whose endpoint is gone is not free yet; trying again')
+      quarantine.add(vf, [HeddleError.from(error).message])
       return { outcome: 'quarantined', differences: [...differences, HeddleError.from(error).message] }
     }
+    const request = owner === '' ? { host: context.host, pci: vf.pci } : { owner }
+    await context.bus.client(busServices.vfAllocator).release({ ...request, revision }, call)
     return { outcome: quarantine.reason(vf) === undefined ? 'repaired' : 'quarantined', differences }
   }
 
@@ -103,13 +131,13 @@ export class VfRepairs {
   async #putBackStrays(call: Call): Promise<boolean> {
     const { reporter, held, whereabouts, putBack, vfQueue, context } = this.#parts
     const strays = new Map<string, { readonly namespace: string; readonly endpointId: string }>()
-    for (const { view } of reporter.seen) {
-      const { pci } = view.vf
-      if (view.link !== undefined || view.vf.driver === '' || reporter.claim(pci) !== undefined || held.of(pci) !== undefined) continue
-      if (reporter.baseline(pci)?.driver !== view.vf.driver) continue
-      const place = await whereabouts.anywhere(pci, call)
-      const mark = place === undefined ? undefined : parseEndpointAlias(place.link.alias)
-      if (place !== undefined && mark !== undefined) strays.set(pci, { namespace: place.namespace, endpointId: mark.endpointId })
+    const away = reporter.seen.flatMap(({ view: { vf, link } }) => {
+      const isFree = reporter.claim(vf.pci) === undefined && held.of(vf.pci) === undefined
+      return link === undefined && vf.driver !== '' && reporter.baseline(vf.pci)?.driver === vf.driver && isFree ? [vf.pci] : []
+    })
+    for (const [pci, { namespace, link }] of await whereabouts.all(new Set(away), call)) {
+      const mark = parseEndpointAlias(link.alias)
+      if (mark !== undefined) strays.set(pci, { namespace, endpointId: mark.endpointId })
     }
     let changed = false
     for (const pci of this.#strays.round(strays.keys(), context.clock.monotonicMs())) {

@@ -1,6 +1,6 @@
 /** Makes or removes the VFs of a PF: through 0, as the kernel demands, so nobody may use one of them. */
 import { busServices, type SetVfsResponse } from '@heddle/contract'
-import { type Call, HeddleError, invalid, remainingMs, sleep, undoCall, withCall } from '@heddle/core'
+import { type Call, HeddleError, invalid, raceCall, remainingMs, sleep, undoCall, withCall } from '@heddle/core'
 import type { PhysicalFunction } from '@heddle/kernel'
 import type { VfParts } from './endpoints.ts'
 import { stateOf } from './inventory.ts'
@@ -16,7 +16,7 @@ const carrierWaitMs = 5000
 export async function setVfs(parts: VfParts, wanted: { readonly pf: string; readonly count: number }, call: Call): Promise<SetVfsResponse> {
   const { context, reporter, cards } = parts
   const { host } = context
-  const pf = await findPf(parts, wanted.pf)
+  const pf = await findPf(parts, wanted.pf, call)
   if (wanted.count > pf.totalVfs) {
     throw invalid('count', `PF ${nameOf(pf)} has at most ${pf.totalVfs} VFs, not ${wanted.count}`, `choose 0 to ${pf.totalVfs}`)
   }
@@ -40,8 +40,8 @@ export async function setVfs(parts: VfParts, wanted: { readonly pf: string; read
   return { pf: reporter.pfs.find(({ pci }) => pci === pf.pci), vfs: reporter.messages().filter((vf) => vf.pf === pf.pci) }
 }
 
-async function findPf({ cards, context }: VfParts, wanted: string): Promise<PhysicalFunction> {
-  const functions = await cards.sysfs.physicalFunctions()
+async function findPf({ cards, context }: VfParts, wanted: string, call: Call): Promise<PhysicalFunction> {
+  const functions = await raceCall(cards.sysfs.physicalFunctions(), call)
   const pf = functions.find(({ pci, netdevs }) => pci === wanted || netdevs.some(({ name }) => name === wanted))
   if (pf !== undefined) return pf
   const has = functions.length === 0 ? 'it has none' : `it has ${functions.map(nameOf).join(', ')}`
@@ -72,7 +72,7 @@ async function untilReady({ cards, reporter }: VfParts, pci: string, count: numb
   const endMs = call.clock.monotonicMs() + Math.min(readyWaitMs, remainingMs(call))
   for (;;) {
     await reporter.now(call)
-    const pf = await cards.sysfs.physicalFunction(pci)
+    const pf = await raceCall(cards.sysfs.physicalFunction(pci), call)
     const mine = reporter.seen.filter(({ view }) => view.vf.pf === pci)
     if (pf?.numVfs === count && mine.length === count && mine.every((seen) => reporter.recorded(seen).baseline !== undefined)) return
     if (call.clock.monotonicMs() >= endMs) {
@@ -89,7 +89,7 @@ async function bindAnew({ cards, reporter, drivers, putBack, vfQueue }: VfParts,
   const deaf = reporter.seen.filter(({ view: { vf } }) => vf.pf === pci && drivers.wantsReadyPf(vf.driver))
   if (deaf.length === 0 || netdev === undefined || netdev.operstate === 'down') return
   const endMs = call.clock.monotonicMs() + Math.min(carrierWaitMs, remainingMs(call))
-  while ((await cards.sysfs.physicalFunction(pci))?.netdevs[0]?.carrier !== true && call.clock.monotonicMs() < endMs) {
+  while ((await raceCall(cards.sysfs.physicalFunction(pci), call))?.netdevs[0]?.carrier !== true && call.clock.monotonicMs() < endMs) {
     await sleep(call.clock, pollMs, call.signal)
   }
   for (const seen of deaf) {

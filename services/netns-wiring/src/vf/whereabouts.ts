@@ -24,27 +24,56 @@ export class Whereabouts {
 
   /** In one namespace; undefined when it is not there, or the namespace is gone. Where no parent is told, the mark of `endpointId` tells. */
   async inside(namespace: string, pci: string, call: Call, endpointId?: string): Promise<Place | undefined> {
-    const { kernel } = this.#context
-    if (namespace === '' || kernel.namespaceInode(namespace) === undefined) return undefined
-    // A namespace may end between two looks.
-    const links = await kernel.links({ path: namespace }, call).catch((): readonly LinkInfo[] => [])
+    const links = await this.#links(namespace, call)
     const link =
       links.find((one) => one.kind === '' && one.parentDevice === pci) ??
       links.find((one) => endpointId !== undefined && parseEndpointAlias(one.alias)?.endpointId === endpointId && isOf(one, pci))
-    if (link === undefined) return undefined
-    return {
-      namespace,
-      link,
-      above: links.filter(({ peerIndex, kind, peerElsewhere }) => kind !== '' && kind !== 'veth' && peerIndex === link.index && !peerElsewhere),
-    }
+    return link === undefined ? undefined : placeOf(namespace, link, links)
   }
 
-  /** In every namespace there is. */
+  /** In one namespace, by the endpoint's mark. */
+  async of(namespace: string, endpointId: string, call: Call): Promise<LinkInfo | undefined> {
+    const links = await this.#links(namespace, call)
+    return links.find(({ alias, parentDevice }) => parentDevice !== '' && parseEndpointAlias(alias)?.endpointId === endpointId)
+  }
+
   async anywhere(pci: string, call: Call): Promise<Place | undefined> {
+    return (await this.all(new Set([pci]), call)).get(pci)
+  }
+
+  /** Each of them in whichever namespace it is, by address: every namespace is looked at once at most. */
+  async all(pcis: ReadonlySet<string>, call: Call): Promise<ReadonlyMap<string, Place>> {
+    const found = new Map<string, Place>()
+    if (pcis.size === 0) return found
     for (const namespace of await this.#namespaces()) {
-      const place = await this.inside(namespace, pci, call)
-      if (place?.link.parentDevice === pci) return place
+      if (found.size === pcis.size) break
+      // One that cannot be looked into keeps none of the others back.
+      const links = await this.#links(namespace, call).catch((error: unknown): readonly LinkInfo[] => {
+        if (call.signal.aborted) throw error
+        return []
+      })
+      for (const link of links) if (link.kind === '' && pcis.has(link.parentDevice)) found.set(link.parentDevice, placeOf(namespace, link, links))
     }
-    return undefined
+    return found
+  }
+
+  /** A namespace may end between two looks; any other failure does not mean that nothing is there. */
+  async #links(namespace: string, call: Call): Promise<readonly LinkInfo[]> {
+    const { kernel } = this.#context
+    if (namespace === '' || kernel.namespaceInode(namespace) === undefined) return []
+    try {
+      return await kernel.links({ path: namespace }, call)
+    } catch (error) {
+      if (kernel.namespaceInode(namespace) === undefined) return []
+      throw error
+    }
+  }
+}
+
+function placeOf(namespace: string, link: LinkInfo, links: readonly LinkInfo[]): Place {
+  return {
+    namespace,
+    link,
+    above: links.filter(({ peerIndex, kind, peerElsewhere }) => kind !== '' && kind !== 'veth' && peerIndex === link.index && !peerElsewhere),
   }
 }
