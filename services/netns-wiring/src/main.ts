@@ -18,7 +18,8 @@ import { Publisher } from './publisher.ts'
 import { Reconciler } from './reconcile.ts'
 import { Registration } from './registration.ts'
 import { findUnderlay, sameUnderlay } from './underlay.ts'
-import { VfHost, type VfSurroundings } from './vf/host.ts'
+import { VfHost } from './vf/host.ts'
+import type { VfSurroundings } from './vf/surroundings.ts'
 import { Ways } from './ways.ts'
 
 export interface WiringParts {

@@ -71,7 +71,7 @@ export class VfLab {
     })
     const surroundings = {
       namespaces: async () => [...this.kernel.namespaces.keys()].filter((ns) => ns !== 'own'),
-      users: async () => this.user,
+      users: async (groups: ReadonlySet<string>) => new Map([...groups].flatMap((group) => (this.user === '' ? [] : [[group, this.user] as const]))),
       isNamed: () => true,
     }
     const jobs: Jobs = {

@@ -51,7 +51,7 @@ class World {
     }
     const surroundings = {
       namespaces: async () => [...this.lab.kernel.namespaces.keys()].filter((ns) => ns !== 'own'),
-      users: async () => '',
+      users: async () => new Map<string, string>(),
       isNamed: () => true,
     }
     this.#host = new VfHost(context, sysfs, { vfReportMs: 1e9, vfRepairMs: 1e9, orphanGraceMs: 0 }, surroundings)

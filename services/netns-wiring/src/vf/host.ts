@@ -1,6 +1,6 @@
 /** The parts that look after this host's VFs, put together: reports, repairs, events. */
 import { type Call, KeyedQueue } from '@heddle/core'
-import type { DeviceEvent, LinkInfo, Sysfs } from '@heddle/kernel'
+import type { DeviceEvent, Sysfs } from '@heddle/kernel'
 import { background, type HostContext } from '../host-context.ts'
 import { Admin } from './admin.ts'
 import { Cards } from './cards.ts'
@@ -8,24 +8,12 @@ import { Drivers } from './drivers.ts'
 import { VfEndpoints, type VfParts } from './endpoints.ts'
 import { HeldVfs } from './held.ts'
 import { InventoryReader } from './inventory.ts'
-import { everyNamespace } from './namespaces.adapter.ts'
 import { PutBack } from './put-back.ts'
 import { Quarantine } from './quarantine.ts'
 import { VfRepairs } from './repair.ts'
 import { VfReporter } from './report.ts'
-import { udevIsDone, vfioUser } from './users.adapter.ts'
+import { realSurroundings, type VfSurroundings } from './surroundings.ts'
 import { Whereabouts } from './whereabouts.ts'
-
-/** What only files of the host tell; of another host in tests. */
-export interface VfSurroundings {
-  readonly namespaces: () => Promise<string[]>
-  /** Who has the device node of an IOMMU group open, in words; empty: nobody. */
-  readonly users: (iommuGroup: string) => Promise<string>
-  /** Whether a netdev has its final name. */
-  readonly isNamed: (link: LinkInfo) => boolean
-}
-
-const realSurroundings: VfSurroundings = { namespaces: everyNamespace, users: vfioUser, isNamed: udevIsDone }
 
 export interface VfTimes {
   readonly vfReportMs: number
@@ -54,7 +42,7 @@ export class VfHost {
       held: new HeldVfs(),
       vfQueue: new KeyedQueue(),
     }
-    const reader = new InventoryReader(context, cards, surroundings.users, surroundings.isNamed)
+    const reader = new InventoryReader(context, cards, surroundings)
     this.parts = { ...common, putBack: new PutBack(common), reporter: new VfReporter(context, reader, common.quarantine, common.held) }
     this.endpoints = new VfEndpoints(this.parts)
     this.repairs = new VfRepairs(this.parts, this.endpoints, times.orphanGraceMs)

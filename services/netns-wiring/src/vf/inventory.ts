@@ -1,10 +1,11 @@
 /** The host's PFs and VFs as they are reported: what is there, in which state, why, and which baseline is proposed. */
 import { Pf, Vf, type VfBaseline, type VfSettings } from '@heddle/contract'
 import { type Call, raceCall } from '@heddle/core'
-import { isUserSpaceDriver, type LinkInfo, type Netdev, type PhysicalFunction, type VfInfo } from '@heddle/kernel'
+import { type AddressInfo, isUserSpaceDriver, type LinkInfo, type Netdev, type PhysicalFunction, type VfInfo } from '@heddle/kernel'
 import { parseEndpointAlias } from '../domain/names.ts'
 import type { HostContext } from '../host-context.ts'
 import type { Cards, VfView } from './cards.ts'
+import type { VfSurroundings } from './surroundings.ts'
 import { baselineDifferences } from './verify.ts'
 
 /** One VF as it was read, with what stands on its netdev or holds its device node. */
@@ -36,25 +37,26 @@ const netdevWaitMs = 5000
 export class InventoryReader {
   readonly #context: HostContext
   readonly #cards: Cards
-  readonly #users: (iommuGroup: string) => Promise<string>
-  readonly #isNamed: (link: LinkInfo) => boolean
+  readonly #users: VfSurroundings['users']
+  readonly #isNamed: VfSurroundings['isNamed']
   #firstSeenMs = new Map<string, number>()
   #bootId: string | undefined
 
-  /** `users`: who has the device node of an IOMMU group open. `isNamed`: whether udev has done with a netdev. */
-  constructor(context: HostContext, cards: Cards, users: (iommuGroup: string) => Promise<string>, isNamed: (link: LinkInfo) => boolean) {
+  constructor(context: HostContext, cards: Cards, { users, isNamed }: VfSurroundings) {
     this.#context = context
     this.#cards = cards
     this.#users = users
     this.#isNamed = isNamed
   }
 
-  async read(call: Call): Promise<Inventory> {
+  /** `owned`: VFs of which it is known who has them. */
+  async read(owned: ReadonlySet<string>, call: Call): Promise<Inventory> {
     const functions = await raceCall(this.#cards.sysfs.physicalFunctions(), call)
     if (functions.length === 0) return { pfs: [], seen: [] }
     const { kernel, hostNs, host } = this.#context
     this.#bootId ??= await this.#cards.sysfs.bootId()
     const [links, addresses, routes] = await Promise.all([kernel.links(hostNs, call), kernel.addresses(hostNs, call), kernel.routes(hostNs, call)])
+    const users = await this.#usersOf(functions, owned, call)
     const byName = new Map(links.map((link) => [link.name, link]))
     const defaultRoutes = new Set(routes.filter(({ destination }) => destination.endsWith('/0')).map(({ linkIndex }) => linkIndex))
     const carries = (link: LinkInfo | undefined) => link !== undefined && (defaultRoutes.has(link.index) || defaultRoutes.has(link.masterIndex))
@@ -68,7 +70,7 @@ export class InventoryReader {
         const link = byName.get(vf.netdevs[0]?.name ?? '')
         const view: VfView = { vf, pfName: infos === undefined ? '' : name, info: infos?.find(({ index }) => index === vf.index), link }
         const generation = `${this.#bootId}:${vf.inode}`
-        const user = await this.#userOf(view, links, addresses, carries(link))
+        const user = isUserSpaceDriver(vf.driver) ? (users.get(vf.iommuGroup) ?? '') : userOf(view, links, addresses, carries(link))
         seen.push({ view, pf, generation, user, settled: this.#isSettled(view, pf, generation) })
       }
     }
@@ -76,21 +78,9 @@ export class InventoryReader {
     return { pfs, seen }
   }
 
-  async #userOf(
-    { vf, link }: VfView,
-    links: readonly LinkInfo[],
-    addresses: readonly { linkIndex: number; address: string }[],
-    carries: boolean,
-  ): Promise<string> {
-    if (isUserSpaceDriver(vf.driver)) return this.#users(vf.iommuGroup)
-    if (link === undefined) return ''
-    const master = links.find(({ index }) => index === link.masterIndex)
-    const above = links.find(({ peerIndex, kind, peerElsewhere }) => kind !== 'veth' && kind !== '' && !peerElsewhere && peerIndex === link.index)
-    const address = addresses.find((one) => one.linkIndex === link.index && !/^fe80:/i.test(one.address))
-    if (master !== undefined) return `${link.name} is a port of ${master.name}`
-    if (above !== undefined) return `${above.name} stands on ${link.name}`
-    if (carries) return `${link.name} carries a default route of the host`
-    return address === undefined ? '' : `${link.name} has address ${address.address} of the host`
+  #usersOf(functions: readonly PhysicalFunction[], owned: ReadonlySet<string>, call: Call): Promise<ReadonlyMap<string, string>> {
+    const vfs = functions.flatMap((pf) => pf.vfs).filter(({ pci, driver, iommuGroup }) => isUserSpaceDriver(driver) && iommuGroup !== '' && !owned.has(pci))
+    return vfs.length === 0 ? Promise.resolve(new Map()) : raceCall(this.#users(new Set(vfs.map(({ iommuGroup }) => iommuGroup))), call)
   }
 
   #isSettled({ vf, link }: VfView, pf: PhysicalFunction, generation: string): boolean {
@@ -103,6 +93,18 @@ export class InventoryReader {
     if (vf.driver === '') return waited || !pf.driversAutoprobe
     return waited || (link !== undefined && this.#isNamed(link))
   }
+}
+
+/** Who on the host uses a netdev, in words; empty: nobody that can be seen. */
+function userOf({ link }: VfView, links: readonly LinkInfo[], addresses: readonly AddressInfo[], carries: boolean): string {
+  if (link === undefined) return ''
+  const master = links.find(({ index }) => index === link.masterIndex)
+  const above = links.find(({ peerIndex, kind, peerElsewhere }) => kind !== 'veth' && kind !== '' && !peerElsewhere && peerIndex === link.index)
+  const address = addresses.find((one) => one.linkIndex === link.index && !/^fe80:/i.test(one.address))
+  if (master !== undefined) return `${link.name} is a port of ${master.name}`
+  if (above !== undefined) return `${above.name} stands on ${link.name}`
+  if (carries) return `${link.name} carries a default route of the host`
+  return address === undefined ? '' : `${link.name} has address ${address.address} of the host`
 }
 
 export type VfState = 'ready' | 'used' | 'foreign' | 'dirty' | 'quarantined' | 'new'
@@ -119,7 +121,8 @@ export function stateOf(
   const differences = baseline === undefined ? [] : baselineDifferences(view, baseline)
   // Before its claim: who held it has been told that it is gone, and frees it next.
   if (quarantined !== undefined) return { state: 'quarantined', reason: quarantined }
-  if (claimed && (baseline === undefined || differences.length > 0)) return { state: 'used', reason: '' }
+  // Whose process has the node of a claimed one open is no question.
+  if (claimed && (baseline === undefined || differences.length > 0 || isUserSpaceDriver(vf.driver))) return { state: 'used', reason: '' }
   if (user !== '') return { state: 'foreign', reason: user }
   if (info === undefined) return { state: 'foreign', reason: "its PF has no netdev in the host's namespace, so it cannot be set" }
   const marked = link === undefined ? undefined : parseEndpointAlias(link.alias)

@@ -18,7 +18,7 @@ export async function readVf(parts: VfParts, pci: string, call: Call): Promise<R
   const { cards, whereabouts, reporter, held } = parts
   const view = await cards.get(pci, call)
   await reporter.tell(call)
-  const vf = await message(parts, pci)
+  const vf = message(parts, pci)
   const hasNetdev = view.vf.driver !== '' && !isUserSpaceDriver(view.vf.driver)
   const hint = held.of(pci)
   const place =
@@ -75,7 +75,7 @@ export async function bindVf(parts: VfParts, { pci, driver }: { readonly pci: st
     else if (baseline !== undefined && view.vf.driver !== baseline.driver) await drivers.bindBack(pci, baseline.driver, baseline.name !== '', call)
   })
   await reporter.tell(call)
-  const vf = await message(parts, pci)
+  const vf = message(parts, pci)
   return { vf, deviceNodes: [...deviceNodes(vf?.driver ?? '', vf?.iommuGroup ?? ''), ...(await cards.sysfs.rdmaNodes(pci))] }
 }
 
@@ -111,7 +111,7 @@ export async function vfAttachments({ reporter, held, cards, context }: VfParts,
   return found
 }
 
-async function message({ reporter }: VfParts, pci: string): Promise<Vf | undefined> {
+function message({ reporter }: VfParts, pci: string): Vf | undefined {
   const vf = reporter.messages().find((one) => one.pci === pci)
   if (vf === undefined) return undefined
   const baseline = reporter.baseline(pci)

@@ -55,6 +55,21 @@ test("a VF bound to vfio-pci is somebody's while its device node is open, and pu
   t.deepEqual(lab.dirt(lab.vf(0)), [])
 })
 
+test('whose process has the device node of a claimed VF open is not asked, and does not make it foreign', async (t) => {
+  const lab = new VfLab({ functions: [presets.ixgbe({ pci: pf, numVfs: 2 })] })
+  for (const pci of lab.vfs) await within((call) => lab.card.sysfs.bind(pci, 'vfio-pci', call))
+  await lab.allocator.start()
+  await lab.brains.start()
+  await lab.start()
+  t.teardown(() => lab.stop())
+  await lab.reported()
+  t.is(state(lab, 0)?.state, 'ready')
+  lab.claim(0, 'e1', {}, {}, 'vfio-pci')
+  lab.user = 'process 7 has it open'
+  await lab.reported()
+  t.deepEqual([state(lab, 0)?.state, state(lab, 1)?.state], ['used', 'foreign'])
+})
+
 test('a VF that will not go back is in quarantine with the reason, tried again when asked, and free afterwards', async (t) => {
   const lab = await VfLab.create(t)
   lab.card.info(lab.vf(0)).vlan = 100

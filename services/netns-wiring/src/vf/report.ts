@@ -108,7 +108,7 @@ export class VfReporter {
   async #look(call: Call): Promise<void> {
     // What happens from here on may not be in it.
     this.#waiting = false
-    const { pfs, seen } = await this.#reader.read(call)
+    const { pfs, seen } = await this.#reader.read(new Set([...this.claims, ...this.#held.all].map(({ pci }) => pci)), call)
     this.#held.keep(seen.map(({ view }) => view.vf))
     this.#seen = seen
     this.#pfs = pfs
