@@ -1,6 +1,6 @@
 /** What a PF sets for its VFs: written in one request, read back, and every refusal traced to the setting it is for. */
 import type { VfSettings } from '@heddle/contract'
-import { type Call, HeddleError, KeyedQueue, sleep } from '@heddle/core'
+import { type Call, HeddleError, KeyedQueue, raceCall, sleep } from '@heddle/core'
 import type { SetVf } from '@heddle/kernel'
 import { kernelFailure, refusalOf } from '../errors.ts'
 import type { HostContext } from '../host-context.ts'
@@ -73,7 +73,9 @@ export class Admin {
       try {
         await this.#context.kernel.run([step], call)
       } catch (refused) {
-        return unsupported(view, setting, value, refusalOf(refused)?.errno ?? errno, refused)
+        // With its representor.
+        const vf = (await raceCall(this.#cards.sysfs.virtualFunction(view.vf.pci), call)) ?? view.vf
+        return unsupported({ ...view, vf }, setting, value, refusalOf(refused)?.errno ?? errno, refused)
       }
     }
     return this.#failed(error, [whole])

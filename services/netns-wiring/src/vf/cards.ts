@@ -44,9 +44,9 @@ export class Cards {
     return view
   }
 
-  /** As sysfs has it. Its files wait for locks of the kernel; whoever reads waits no longer than its call. */
+  /** As sysfs has it, without what waits for locks of the kernel. Whoever reads waits no longer than its call. */
   function(pci: string, call: Call): Promise<VirtualFunction | undefined> {
-    return raceCall(this.sysfs.virtualFunction(pci), call)
+    return raceCall(this.sysfs.virtualFunction(pci, { atOnce: true }), call)
   }
 
   async read(pci: string, call: Call): Promise<VfView | undefined> {

@@ -37,7 +37,7 @@ export class VfEndpoints {
   readonly #putIn: PutIn
   readonly #queue = new KeyedQueue()
   /** Prepared and verified a moment ago: their attach does not look at everything again. */
-  readonly #verified = new Set<string>()
+  readonly #verified = new Map<string, LinkInfo>()
 
   constructor(parts: VfParts) {
     this.#parts = parts
@@ -54,8 +54,8 @@ export class VfEndpoints {
     return this.#locked(network, endpoint, async (shape) => {
       const present = await this.#present(shape, call)
       if (present.link !== undefined || present.isBound) return true
-      await this.#make(present.view, shape, call)
-      this.#verified.add(shape.id)
+      const link = await this.#make(present.view, shape, call)
+      if (link !== undefined) this.#verified.set(shape.id, link)
       return false
     })
   }
@@ -63,8 +63,8 @@ export class VfEndpoints {
   /** Addresses and routes; what is not as it should be is made anew. */
   attach(network: Network, endpoint: Endpoint, routes: readonly Route[], call: Call): Promise<AttachResponse> {
     return this.#locked(network, endpoint, async (shape) => {
-      const link = (await this.#prepared(shape, call)) ?? (await this.#ensure(shape, call))
-      if (link !== undefined && shape.sandbox !== '') await this.#configure(shape, endpoint.addresses, routes, call)
+      const link =
+        (await this.#configurePrepared(shape, endpoint.addresses, routes, call)) ?? (await this.#ensureConfigured(shape, endpoint.addresses, routes, call))
       const iommuGroup = shape.driver === '' ? '' : (await this.#parts.cards.get(shape.pci, call)).vf.iommuGroup
       return {
         interfaceName: link?.name ?? '',
@@ -160,11 +160,23 @@ export class VfEndpoints {
     return (await this.#parts.whereabouts.inside(made.sandbox, made.pci, call, made.id))?.link
   }
 
-  async #prepared(shape: VfShape, call: Call): Promise<LinkInfo | undefined> {
+  /** Undefined when it was not prepared a moment ago, or is not there any more: then everything is looked at. */
+  async #configurePrepared(shape: VfShape, addresses: readonly string[], routes: readonly Route[], call: Call): Promise<LinkInfo | undefined> {
     const made = this.#parts.held.get(shape.id)
-    if (!this.#verified.delete(shape.id) || made === undefined || !sameShape(made, shape) || shape.sandbox === '') return undefined
-    const link = await this.#parts.context.kernel.link({ path: shape.sandbox }, shape.interfaceName, call)
-    return ownerOf(link) === shape.id ? link : undefined
+    const link = this.#verified.get(shape.id)
+    this.#verified.delete(shape.id)
+    if (link === undefined || made === undefined || !sameShape(made, shape) || shape.sandbox === '' || addresses.length === 0) return undefined
+    // The first of its steps fails where there is no such link.
+    return this.#configure(shape, addresses, routes, call).then(
+      () => link,
+      () => undefined,
+    )
+  }
+
+  async #ensureConfigured(shape: VfShape, addresses: readonly string[], routes: readonly Route[], call: Call): Promise<LinkInfo | undefined> {
+    const link = await this.#ensure(shape, call)
+    if (link !== undefined && shape.sandbox !== '') await this.#configure(shape, addresses, routes, call)
+    return link
   }
 
   /** As the shape says: left as it is when it is so, else made from the baseline. Undefined with a user-space driver. */

@@ -112,7 +112,7 @@ export class PutBack {
     } else if (link !== undefined && link.mac !== baseline.mac && (state.rebind || drivers.needsRebind(view.vf.driver, macChanged))) {
       state.named = true
       link = await drivers.rebind(pci, call)
-    } else if (link !== undefined) link = await context.kernel.link(ns, link.name, call)
+    } else if (link !== undefined && macChanged) link = await context.kernel.link(ns, link.name, call)
     if (link !== undefined) await this.#settle(link, baseline, state.named, call)
   }
 
@@ -190,7 +190,7 @@ export class PutBack {
       const step = moveOut(ns, link.name, hostNs, name)
       try {
         await kernel.run([step], call)
-        return kernel.link(hostNs, name, call)
+        return { ...link, name, up: false }
       } catch (error) {
         if (refusalOf(error)?.errno === 'EEXIST' && name !== names.at(-1)) continue
         throw kernelFailure(error, [step], kernel, namespace)
