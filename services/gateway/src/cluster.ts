@@ -1,6 +1,13 @@
 /** The brains and the hands as the flows call them. */
 import type { Bus, Client } from '@heddle/bus'
-import { busServices, type IpamDefinition, type NetworksDefinition, type OverlayDefinition, type VfAllocatorDefinition, type WiringDefinition } from '@heddle/contract'
+import {
+  busServices,
+  type IpamDefinition,
+  type NetworksDefinition,
+  type OverlayDefinition,
+  type VfAllocatorDefinition,
+  type WiringDefinition,
+} from '@heddle/contract'
 
 export interface Cluster {
   /** The host this gateway is the door of. */

@@ -89,7 +89,7 @@ const ways: [string, { networkKind?: string }, (fake: FakeCluster) => void][] = 
   ['only the record says so', {}, () => {}],
   ['the record is gone and nothing is known', {}, (fake) => fake.endpoints.clear()],
   ['the record is gone and the network is known', { networkKind: 'sriov' }, (fake) => fake.endpoints.clear()],
-  ['no brain but the allocator answers', {}, (fake) => fake.faults.set('networks', new HeddleError('unavailable', 'away'))],
+  ['no brain but the allocator answers', {}, (fake) => fake.faults.set('networks', 'hang').set('ipam', 'hang')],
 ]
 for (const [name, hint, happen] of ways) {
   test(`a detach frees the VF when ${name}`, async (t) => {
@@ -97,7 +97,8 @@ for (const [name, hint, happen] of ways) {
     addFast(fake)
     await attached(parts)
     happen(fake)
-    await within(5000, (call) => detach(parts, { endpointId: 'e1', networkId: '', sandbox: netns, interfaceName: 'net1', ...hint }, call))
+    const wish = { endpointId: 'e1', networkId: '', sandbox: netns, interfaceName: 'net1', ...hint }
+    await within(5000, (call) => detach({ ...parts, releaseTimeoutMs: 1000 }, wish, call))
     t.deepEqual([fake.vfs.claims.size, fake.vfs.astray()], [0, []])
     await stop()
   })
