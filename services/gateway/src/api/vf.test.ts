@@ -91,9 +91,10 @@ test('who has an address, a MAC, a VF or a container is found by its shape', asy
   const whoHas = (query: string) => ask<WhoHasResponse>('whoHas', { query })
 
   t.like(await whoHas(pci.toUpperCase()), { askedAs: 'pci', endpoints: [{ id: fast?.id }], vfs: [{ pci }] })
+  t.like(await whoHas(fast?.addresses[0]?.split('/')[0] ?? ''), { askedAs: 'address', endpoints: [{ id: fast?.id }], vfs: { 0: { pci }, length: 1 } })
   t.like(await whoHas('10.1.0.2'), { askedAs: 'address', endpoints: [{ id: blue?.id }], claims: [{ owner: blue?.id }], vfs: [] })
   t.like(await whoHas('fd00:0::2'), { askedAs: 'address', endpoints: [{ id: blue?.id }] })
-  t.like(await whoHas(fast?.mac.toUpperCase() ?? ''), { askedAs: 'mac', endpoints: [{ id: fast?.id }] })
+  t.like(await whoHas(fast?.mac.toUpperCase() ?? ''), { askedAs: 'mac', endpoints: [{ id: fast?.id }], vfs: { 0: { pci }, length: 1 } })
   t.like(await whoHas('c1'), { askedAs: 'container', endpoints: [{ id: fast?.id }], vfs: [{ pci }] })
   t.is((await whoHas('c')).endpoints.length, 2, 'the beginning of an id')
   for (const query of ['10.1.0.77', '02:00:00:00:00:99', '0000:ff:00.0', 'nobody'])

@@ -1,5 +1,5 @@
 /** `WhoHas`: who has an address, a MAC, a VF or a container. What is asked for is told from its shape. */
-import type { Claim, Endpoint, WhoHasResponse } from '@heddle/contract'
+import type { Claim, Endpoint, Vf, WhoHasResponse } from '@heddle/contract'
 import { allPages, type Call, HeddleError, invalid } from '@heddle/core'
 import { canonicalIp, canonicalMac, canonicalPci, contains, isIp, isPciAddress, parseIp, parsePrefix } from '@heddle/net'
 import type { FlowParts } from '../flows/parts.ts'
@@ -20,9 +20,11 @@ export async function whoHas(parts: FlowParts, query: string, call: Call): Promi
       remedy: 'list what there is with `heddle endpoint ls` and `heddle vf ls`',
     })
   }
-  return { askedAs: kind, ...found }
+  const held = (await vfsHeldBy(parts, found.endpoints, call)).filter((vf) => !found.vfs.some(({ host, pci }) => host === vf.host && pci === vf.pci))
+  return { askedAs: kind, ...found, vfs: [...found.vfs, ...held] }
 }
 
+/** VFs beside those of the endpoints. */
 type Found = Omit<WhoHasResponse, 'askedAs'>
 
 const finders: Readonly<Record<Kind, (parts: FlowParts, value: string, call: Call) => Promise<Found>>> = {
@@ -43,12 +45,8 @@ const finders: Readonly<Record<Kind, (parts: FlowParts, value: string, call: Cal
   },
   async container(parts, name, call) {
     const endpoints = await endpointsWhere(parts, ({ containerId, containerName }) => containerId.startsWith(name) || containerName === name, call)
-    const owners = new Set(endpoints.flatMap((endpoint) => (endpoint.vf === undefined ? [] : [endpoint.id])))
-    const [claims, vfs] = await together([
-      together(endpoints.map(({ id }) => parts.cluster.ipam.listClaims({ owner: id }, call))),
-      owners.size === 0 ? [] : vfsOf(parts, {}, call),
-    ])
-    return { endpoints, claims: claims.flatMap((answer) => answer.claims), vfs: vfs.filter(({ claim }) => claim !== undefined && owners.has(claim.owner)) }
+    const claims = await together(endpoints.map(({ id }) => parts.cluster.ipam.listClaims({ owner: id }, call)))
+    return { endpoints, claims: claims.flatMap((answer) => answer.claims), vfs: [] }
   },
 }
 
@@ -79,6 +77,13 @@ async function claimsOf(parts: FlowParts, address: string, call: Call): Promise<
     ),
   )
   return claims.flat().filter((claim) => claim.address === address)
+}
+
+async function vfsHeldBy(parts: FlowParts, endpoints: readonly Endpoint[], call: Call): Promise<Vf[]> {
+  const holders = endpoints.filter(({ vf }) => vf !== undefined)
+  const owners = new Set(holders.map(({ id }) => id))
+  const vfs = await together([...new Set(holders.map(({ host }) => host))].map((host) => vfsOf(parts, { host }, call)))
+  return vfs.flat().filter(({ claim }) => claim !== undefined && owners.has(claim.owner))
 }
 
 async function endpointsWhere(parts: FlowParts, test: (endpoint: Endpoint) => boolean, call: Call): Promise<Endpoint[]> {
