@@ -86,7 +86,8 @@ export async function readVf(tree: Tree, pci: string): Promise<VirtualFunction |
   const entries = await tree.names(device)
   const index = await indexOf(tree, device, entries, pci)
   if (index === undefined) return undefined
-  const representors = await representorsOf(tree, pf, await readPorts(tree, device, entries), [index])
+  // Told by files that may wait.
+  const representors = tree.waits ? await representorsOf(tree, pf, await readPorts(tree, device, entries), [index]) : new Map<number, string>()
   return await readVfOf(tree, pf, entries, index, pci, representors)
 }
 

@@ -35,14 +35,14 @@ const readPage = promisify(read)
 
 export class Tree {
   readonly root: string
-  readonly #waits: boolean
+  readonly waits: boolean
   #free = mostReads
   readonly #waiting: (() => void)[] = []
 
   /** `waits` false: what may wait for a lock is as if it were not there. */
   constructor(root: string, waits = true) {
     this.root = root
-    this.#waits = waits
+    this.waits = waits
   }
 
   path(...parts: readonly string[]): string {
@@ -60,7 +60,7 @@ export class Tree {
   /** Content without the line's end; undefined when there is none. */
   async text(path: string): Promise<string | undefined> {
     if (atOnce.has(basename(path))) return known(path, () => readFileSync(path, 'utf8').trim())
-    if (!this.#waits) return undefined
+    if (!this.waits) return undefined
     if (this.#free > 0) this.#free--
     else await new Promise<void>((resolve) => this.#waiting.push(resolve))
     try {
