@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { type HeddleProcess, LabScope, labDirectory } from '@heddle/testkit'
 import test from 'ava'
 import { type Container, startContainer } from './rig/container.ts'
+import { startDockerd } from './rig/docker.ts'
 import { pf } from './rig/guest.ts'
 import { eventually, type Host, setVfs, startControl, startHost } from './rig/host.ts'
 import { allReady, shapeOf, vfsOf } from './rig/vfs.ts'
@@ -59,11 +60,11 @@ test.serial('containers of one VLAN reach each other through the card, others do
 
   t.true(await a.reaches(hasB.address))
   t.true(await b.reaches(hasA.address))
-  t.false(await a.reaches(hasOther.address), 'another VLAN')
-  t.false(await other.reaches(hasB.address), 'another VLAN')
-  t.false(await trunk.reaches(hasA.address), 'untagged, a trunk is on no VLAN')
+  t.false(await a.reaches(hasOther.address, 3), 'another VLAN')
+  t.false(await trunk.reaches(hasA.address, 3), 'untagged, a trunk is on no VLAN')
   await trunk.run(`ip address flush dev net1; ip address add ${hasTrunk.address}/16 dev net1.100`)
   t.true(await trunk.reaches(hasA.address))
+  t.false(await other.reaches(hasB.address, 3), 'another VLAN')
 
   const check = { ...configA, prevResult: hasA.result }
   t.deepEqual(await a.cni('CHECK', check), { code: 0, json: undefined })
@@ -97,14 +98,14 @@ test.serial('a namespace deleted under its VF leaves the VF findable, and it is 
 test.serial('what igb lacks is refused with setting, device and remedy, and costs neither VF nor address', async (t) => {
   const before = (await allReady(control, 'h1', 4)).map(shapeOf)
   const limited = await startContainer(host.guest, 'limited')
-  for (const [option, more] of [
-    ['link_state', { link_state: 'disable' }],
-    ['vlanProto', { vlanProto: '802.1ad' }],
+  for (const [option, setting, more] of [
+    ['link_state', 'linkState disable', { link_state: 'disable' }],
+    ['vlanProto', 'vlanProto 802.1ad', { vlanProto: '802.1ad' }],
   ] as const) {
     const { code, json } = await limited.cni('ADD', on(50, more))
     t.not(code, 0, option)
-    t.regex(JSON.stringify(json), new RegExp(`${option}.*eth0|eth0.*${option}|eth0.*link_state|eth0.*vlan_proto`), option)
-    t.regex(JSON.stringify(json), /unsupported|does not take/, option)
+    t.regex(json.msg, new RegExp(`^PF eth0 does not take ${setting} for VF 0000:01:1.*; `), option)
+    t.regex(json.details, /code: unsupported, field: \S+, .*device: eth0/, option)
     t.deepEqual((await allReady(control, 'h1', 4)).map(shapeOf), before, option)
   }
   t.is((await limited.run('ls /sys/class/net')).trim(), 'lo')
@@ -121,4 +122,20 @@ test.serial('a VF is bound to vfio-pci for a container and comes back to its ker
   t.is((await host.guest.run(`test -c /dev/vfio/$(basename $(readlink /sys/bus/pci/devices/${pci}/iommu_group)) && echo there`)).trim(), 'there')
   await user.remove(config)
   t.deepEqual((await allReady(control, 'h1', 4)).map(shapeOf), before)
+})
+
+test.serial('the commands that were written for an older plugin give containers of a real dockerd VFs, and take them back', async (t) => {
+  const before = (await allReady(control, 'h1', 4)).map(shapeOf)
+  const docker = await startDockerd(host.guest)
+  await docker('network create -d sriov --internal --opt pf_iface=eth0 --opt vlanid=100 vfnet')
+  await docker('run --net=vfnet -itd --name one busybox top')
+  await docker('run --net=vfnet -itd --name two busybox top')
+  const addressOf = (name: string) => docker(`inspect ${name} --format '{{.NetworkSettings.Networks.vfnet.IPAddress}}'`)
+  t.regex(await docker(`exec one ping -q -c 1 -w 10 ${await addressOf('two')}`), /1 packets received/)
+  t.is((await vfsOf(control, 'h1')).filter(({ state, claim }) => state === 'used' && claim !== undefined).length, 2)
+  t.is((await host.guest.run('ip link show eth0')).split('vlan 100').length - 1, 2)
+  await docker('rm --force one two')
+  t.deepEqual((await allReady(control, 'h1', 4)).map(shapeOf), before)
+  await docker('network rm vfnet')
+  t.notRegex(await control.cli(['network', 'ls']), /vfnet/)
 })

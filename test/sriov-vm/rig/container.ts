@@ -13,7 +13,8 @@ export interface Container {
   /** A bash script inside. */
   run(script: string): Promise<string>
   attempt(script: string): Promise<RunResult>
-  reaches(address: string): Promise<boolean>
+  /** A link that was just set up has no carrier for a second or two: tried for ten, or for fewer where another has shown that it is up. */
+  reaches(address: string, seconds?: number): Promise<boolean>
   /** The namespace alone, as when its process ends. */
   vanish(): Promise<void>
 }
@@ -70,8 +71,9 @@ export function containerOf(guest: Guest, name: string): Container {
       if (code !== 0) throw new Error(`${guest.name} ${name}: exit code ${code} of\n${script}\n${stdout}${stderr}`)
       return stdout
     },
-    // A link that was just set up has no carrier for a second or two: tried until it answers, or ten seconds. Busybox sends one packet only.
-    reaches: async (address) => (await attempt(`for try in {1..10}; do /rig/ping -q -c 1 -W 1 ${address} && exit; done; exit 1`)).code === 0,
+    // Busybox sends one packet only, whatever it is told.
+    reaches: async (address, seconds = 10) =>
+      (await attempt(`for try in {1..${seconds}}; do /rig/ping -q -c 1 -W 1 ${address} && exit; done; exit 1`)).code === 0,
     vanish: () => guest.run(`ip netns del ${name}`).then(() => {}),
   }
 }

@@ -4,7 +4,7 @@
  * forwarded port, and one port, NATS, goes out. Its /usr is this machine's, read-only.
  */
 import { once } from 'node:events'
-import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -47,6 +47,9 @@ export async function startGuest(scope: LabScope, options: GuestOptions): Promis
   const { name, dir } = options
   const out = join(dir, 'out')
   mkdirSync(out, { recursive: true })
+  // Of its own: a bundle made meanwhile replaces the folder.
+  const project = join(dir, 'proj')
+  cpSync(folders.project, project, { recursive: true })
   const console = join(dir, 'console.log')
   const port = await freePort()
   while (options.wire?.end === 'second' && !existsSync(options.wire.path)) await delay(50)
@@ -56,7 +59,7 @@ export async function startGuest(scope: LabScope, options: GuestOptions): Promis
     command: [
       ...['nice', '-n', '5', library('usr/bin/qemu-system-x86_64')],
       ...['-L', library('usr/share/qemu'), '-L', library('usr/share/seabios')],
-      ...machine(kernelRelease(), console, out),
+      ...machine(kernelRelease(), { console, out, project }),
       ...card(options),
       ...controlLink(port, options.natsPort),
     ],
@@ -96,7 +99,7 @@ function kernelRelease(): string {
   return release
 }
 
-function machine(kernel: string, console: string, out: string): string[] {
+function machine(kernel: string, { console, out, project }: { readonly console: string; readonly out: string; readonly project: string }): string[] {
   const share = (tag: string, path: string, mode = ',readonly=on') => [
     '-virtfs',
     `local,path=${path},mount_tag=${tag},security_model=none,multidevs=remap${mode}`,
@@ -112,7 +115,7 @@ function machine(kernel: string, console: string, out: string): string[] {
     ...['-serial', `file:${console}`],
     ...share('usr', '/usr'),
     ...share('modules', join(folders.guest, 'lib/modules', kernel)),
-    ...share('proj', folders.project),
+    ...share('proj', project),
     ...share('node', folders.node),
     ...share('out', out, ''),
     ...share('compiled', folders.compiled, ''),
