@@ -141,6 +141,7 @@ test('an owner whose VF was made anew gets one that is there, and its old claim 
   )
   t.is(answer.vfs?.[0]?.claim, undefined)
   t.is((await refusal(claim(one, 'e2', { pci: pciOf(0, 0) }))).code, 'vf-in-use', 'until the sweep has seen its endpoint go')
+  t.like((await call(one, 'listVfs', { pci: pciOf(0, 0) })).vfs, [{ claim: undefined, reason: 'kept for endpoint e1, which had it before it was made anew' }])
   const got = await claim(one, 'e1')
   t.is(got.generation, `reboot:${got.pci}`)
   const { vfs: all } = await call(one, 'listVfs', {})

@@ -11,10 +11,13 @@ import type { VfRepo } from './repo.ts'
 
 /** With its claim. While an endpoint has it, what it is set to is that endpoint's business and not known here. */
 export function shown(view: HostView, vf: Vf): Vf {
-  const claim = claimOn(vf, view.claimOf(vf.pci))
+  const recorded = view.claimOf(vf.pci)
+  const claim = claimOn(vf, recorded)
   const pfName = view.inventory.pfs.get(vf.pf)?.names[0] ?? ''
   const isUsed = claim !== undefined && claim.owner !== '' && vf.state === 'ready'
-  return isUsed ? { ...vf, claim, pfName, state: 'used', name: '', settings: undefined } : { ...vf, claim, pfName }
+  // It is nobody's to use, and still not to be had: else a reader of the list could not tell why a claim is refused.
+  const reason = recorded !== undefined && claim === undefined ? `kept for endpoint ${recorded.owner}, which had it before it was made anew` : vf.reason
+  return isUsed ? { ...vf, claim, pfName, state: 'used', name: '', settings: undefined } : { ...vf, claim, pfName, reason }
 }
 
 /** The answer to a claim: the VF as it is before anything is set. */

@@ -1,4 +1,6 @@
 // VFs made and removed, read and bound.
+
+import { setTimeout } from 'node:timers/promises'
 import { presets } from '@heddle/testkit'
 import test from 'ava'
 import { within } from '../testing/lab.ts'
@@ -154,4 +156,17 @@ test('cards of every shape are reported with what is known of them', async (t) =
   t.is(none?.names.length, 0)
   const foreign = [...lab.allocator.vfs.values()].filter(({ pf: of }) => of === '0000:04:00.0')
   t.true(foreign.every(({ state, reason }) => state === 'foreign' && reason.includes('its PF has no netdev')))
+})
+
+test('VFs that a slow driver makes are examined and offered although nobody waits for them any more', async (t) => {
+  const lab = await VfLab.create(t, { functions: [presets.igb({ pci: pf })] })
+  const made = Promise.withResolvers<void>()
+  lab.card.tree.beforeWrite = (path) => (path.endsWith('sriov_numvfs') ? made.promise : undefined)
+  const late = within((call) => lab.wiring.setVfs({ pf: 'eth0', count: 2 }, call), 300)
+  t.like(await t.throwsAsync(late), { code: 'deadline-exceeded' })
+  t.is(lab.allocator.holds.size, 1, 'nobody claims a VF of a PF that is still changing')
+  made.resolve()
+  while (lab.allocator.holds.size > 0) await setTimeout(20)
+  t.is(lab.vfs.length, 2)
+  t.true(lab.vfs.every((pci) => lab.allocator.vfs.get(pci)?.state === 'ready'))
 })

@@ -9,12 +9,14 @@ const unholdMs = 3000
 const pollMs = 100
 /** Drivers probe many VFs one after the other. */
 const readyWaitMs = 60_000
+/** Removing and making them, and all of the above and below. */
+const changeMs = 180_000
 /** A PF without a cable has none. */
 const carrierWaitMs = 5000
 
 /** Throws pf-unknown, pf-in-use, invalid-argument, kernel-refused, unavailable. */
 export async function setVfs(parts: VfParts, wanted: { readonly pf: string; readonly count: number }, call: Call): Promise<SetVfsResponse> {
-  const { context, reporter, cards } = parts
+  const { context, reporter } = parts
   const { host } = context
   const pf = await findPf(parts, wanted.pf, call)
   if (wanted.count > pf.totalVfs) {
@@ -25,19 +27,26 @@ export async function setVfs(parts: VfParts, wanted: { readonly pf: string; read
     // The allocator must know of this process before it holds for it.
     await reporter.now(call)
     await allocator.holdPf({ host, pf: pf.pci, epoch: reporter.epoch }, call)
-    try {
-      await reporter.now(call)
-      checkUnused(parts, pf)
-      await cards.sysfs.setNumVfs(pf.pci, wanted.count, {}, call)
-      await untilReady(parts, pf.pci, wanted.count, call)
-      await bindAnew(parts, pf, call)
-    } finally {
-      await withCall(undoCall(call, unholdMs), (late) => allocator.unholdPf({ host, pf: pf.pci }, late)).catch((error: unknown) =>
+    // The kernel ends what it began, whether the caller still waits or not; so do we, or VFs stay half made and the PF held.
+    const changed = withCall(undoCall(call, changeMs), (own) => change(parts, pf, wanted.count, own)).finally(() =>
+      withCall(undoCall(call, unholdMs), (late) => allocator.unholdPf({ host, pf: pf.pci }, late)).catch((error: unknown) =>
         context.logger.warn({ err: error, pf: pf.pci }, 'a PF is held until these hands start anew: no VF of it is claimed'),
-      )
-    }
+      ),
+    )
+    changed.catch((error: unknown) => {
+      if (call.signal.aborted) context.logger.warn({ err: error, pf: pf.pci }, 'the number of VFs was not changed as asked; nobody waits for it any more')
+    })
+    await raceCall(changed, call)
   } else await reporter.now(call)
   return { pf: reporter.pfs.find(({ pci }) => pci === pf.pci), vfs: reporter.messages().filter((vf) => vf.pf === pf.pci) }
+}
+
+async function change(parts: VfParts, pf: PhysicalFunction, count: number, call: Call): Promise<void> {
+  await parts.reporter.now(call)
+  checkUnused(parts, pf)
+  await parts.cards.sysfs.setNumVfs(pf.pci, count, {}, call)
+  await untilReady(parts, pf.pci, count, call)
+  await bindAnew(parts, pf, call)
 }
 
 async function findPf({ cards, context }: VfParts, wanted: string, call: Call): Promise<PhysicalFunction> {
