@@ -44,6 +44,8 @@ export const bars: Readonly<Record<string, { readonly is: 'ratio' | 'ours'; read
   'overlay-tcp-underlay': { is: 'ratio', at: 'least', value: 0.72 },
   'peers-programmed': { is: 'ours', at: 'most', value: 50 },
   'vf-claim': { is: 'ours', at: 'most', value: 10 },
+  'vf-attach': { is: 'ratio', at: 'most', value: 0.5 },
+  'vf-detach': { is: 'ratio', at: 'most', value: 0.5 },
   'rss-host': { is: 'ours', at: 'most', value: 120 },
   'rss-embedded': { is: 'ours', at: 'most', value: 200 },
 }

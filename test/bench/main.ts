@@ -12,12 +12,13 @@ import { ipamSuite } from './ipam.ts'
 import { memorySuite } from './memory.ts'
 import { peersSuite } from './peers.ts'
 import { throughputSuite } from './throughput.ts'
+import { vfSuite } from './vf.ts'
 import { vfClaimSuite } from './vf-claim.ts'
 
 const { values } = parseArgs({ options: { only: { type: 'string' }, json: { type: 'string' } } })
 const wanted = values.only?.split(',')
 
-const suites: readonly Suite[] = [cniSuite, dockerSuite, ipamSuite, throughputSuite, peersSuite, memorySuite, vfClaimSuite]
+const suites: readonly Suite[] = [cniSuite, dockerSuite, ipamSuite, throughputSuite, peersSuite, memorySuite, vfClaimSuite, vfSuite]
 const known = suites.flatMap((suite) => suite.ids)
 const unknown = wanted?.filter((id) => !known.includes(id)) ?? []
 if (unknown.length > 0) {
