@@ -72,6 +72,21 @@ export function named<T>(check: () => T, names: Readonly<Record<string, string>>
   }
 }
 
+/** What the hands say of a setting that a card does not take, by the name the user gave it: `names` by field of VfSettings. */
+export async function inOwnWords<T>(outcome: Promise<T>, names: Readonly<Record<string, string>>): Promise<T> {
+  try {
+    return await outcome
+  } catch (error) {
+    const failure = HeddleError.from(error)
+    const { setting = '' } = failure.details
+    const name = names[setting] ?? setting
+    if (setting === '' || failure.field?.endsWith(`.${setting}`) !== true) throw error
+    const say = (text: string) => text.replaceAll(new RegExp(`\\b${setting}\\b`, 'g'), name)
+    const remedy = failure.remedy === undefined ? undefined : say(failure.remedy)
+    throw new HeddleError(failure.code, say(failure.message), { field: name, remedy, details: { ...failure.details, setting: name }, cause: error })
+  }
+}
+
 function checked<T>(field: string, parse: () => T): T {
   try {
     return parse()

@@ -237,3 +237,19 @@ test('in a chain the previous result is kept and the VF follows it; older versio
   t.deepEqual(json.interfaces, [{ name: 'eth0' }, { name: 'net1', mac: '52:54:00:3b:00:00', sandbox: vfEnv['CNI_NETNS'] }])
   t.is(json.ips[1].interface, 1)
 })
+
+test('a setting that the card does not take is named as the configuration names it', async (t) => {
+  const { cni, cluster } = t.context.gateway
+  const refusal = new HeddleError('unsupported', 'PF eth0 does not take linkState disable for VF 0000:3b:02.0: EOPNOTSUPP', {
+    field: 'endpoint.vf.settings.linkState',
+    remedy: 'leave linkState out, or use a card whose driver supports it',
+    details: { setting: 'linkState', device: 'eth0' },
+  })
+  cluster.faults.set('wiring.prepare', refusal)
+  const { json } = await cni(vfEnv, { ...withAddress, link_state: 'disable' })
+  t.is(json.code, 2)
+  t.is(json.msg, 'PF eth0 does not take link_state disable for VF 0000:3b:02.0: EOPNOTSUPP; leave link_state out, or use a card whose driver supports it')
+  t.regex(json.details, /field: link_state, setting: link_state, device: eth0/)
+  cluster.faults.clear()
+  t.deepEqual(left(cluster), nothingLeft)
+})

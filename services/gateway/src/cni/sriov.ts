@@ -42,7 +42,7 @@ const deviceSchema = z.looseObject({
 })
 
 /** Fields of VfSettings by the names they have here. */
-const optionOf: Readonly<Record<string, string>> = {
+export const optionOf: Readonly<Record<string, string>> = {
   vlanQos: 'vlanQoS',
   linkState: 'link_state',
   minTxRate: 'min_tx_rate',

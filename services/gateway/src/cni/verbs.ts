@@ -1,6 +1,7 @@
 /** The CNI commands, each as a call of a flow. */
 import type { Endpoint, Network } from '@heddle/contract'
 import { allPages, type Call, HeddleError, hashId, invalid } from '@heddle/core'
+import { inOwnWords } from '../fields.ts'
 import { type Attached, attach, findEndpoint, routesOf } from '../flows/attach.ts'
 import { differs } from '../flows/definition.ts'
 import { type DetachWish, detach } from '../flows/detach.ts'
@@ -15,6 +16,7 @@ import { deviceInfoFile, forgetDeviceInfo, tellDeviceInfo } from './device-info.
 import { type CniEnvironment, checkNetns } from './environment.ts'
 import { networkUnknown } from './failure.ts'
 import { type CniResult, mergeResults, noLegacyResult, serializeResult } from './result.ts'
+import { optionOf } from './sriov.ts'
 import { shapeOf } from './versions.ts'
 
 export function endpointIdOf(env: Pick<CniEnvironment, 'containerId' | 'interfaceName'>, networkName: string): string {
@@ -27,7 +29,7 @@ export async function add(parts: FlowParts, env: CniEnvironment, config: CniConf
   if (wish.lacksAddress) throw invalid('ipam.addresses', 'ipam.addresses: type static has no address', 'give ipam.addresses, or the capability ips')
   const infoFile = deviceInfoFile(config, deviceInfoDir)
   checkNetns(env)
-  const attached = await attach(
+  const attaching = attach(
     parts,
     {
       endpoint: {
@@ -49,6 +51,7 @@ export async function add(parts: FlowParts, env: CniEnvironment, config: CniConf
     },
     call,
   )
+  const attached = await inOwnWords(attaching, optionOf)
   const ours = resultOf(attached, env, wish)
   return serializeResult(wish.previous === undefined ? ours : mergeResults(wish.previous, ours), config.version)
 }

@@ -7,7 +7,7 @@
  */
 import type { Endpoint, Network, VfAttachment } from '@heddle/contract'
 import { type Call, HeddleError, macOf, undoCall, withCall } from '@heddle/core'
-import { hostIpField, macField } from '../fields.ts'
+import { hostIpField, inOwnWords, macField } from '../fields.ts'
 import { findEndpoint, vfUndoTimeoutMs } from '../flows/attach.ts'
 import { briefly } from '../flows/briefly.ts'
 import { detach, detachAhead } from '../flows/detach.ts'
@@ -20,6 +20,7 @@ import type { Body } from './bodies.ts'
 import { claimKey, endpointUnknown, type KnownEndpoint, type KnownEndpoints } from './known-endpoints.ts'
 import type { DockerNetworks } from './networks.ts'
 import { parseIfname } from './options.ts'
+import { optionOf } from './sriov-options.ts'
 import { claimForDocker } from './vf-endpoint.ts'
 
 const prepareTimeoutMs = 5000
@@ -78,7 +79,7 @@ export class NetworkDriver {
       const ifname = found.endpoint.interfaceName || parseIfname(body.Options)
       const wired = { ...found, endpoint: { ...found.endpoint, state: 'wired' } }
       const [attached] = await together([
-        this.#parts.cluster.wiring.attach({ network, endpoint: wired.endpoint, routes: [] }, call),
+        inOwnWords(this.#parts.cluster.wiring.attach({ network, endpoint: wired.endpoint, routes: [] }, call), optionOf),
         this.#put(network, wired, call),
       ])
       if (attached.interfaceName === '') throw nothingToMove(wired.endpoint)

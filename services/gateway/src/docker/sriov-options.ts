@@ -43,7 +43,7 @@ export const formerOptions = {
 } as const
 
 /** Fields of VfSettings. */
-const optionOf = {
+export const optionOf = {
   vlan: 'vlan',
   vlanQos: 'vlan_qos',
   vlanProto: 'vlan_proto',
