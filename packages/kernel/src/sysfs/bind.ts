@@ -28,7 +28,9 @@ export async function rebind(io: Io, pci: string): Promise<void> {
   const before = await bindingOf(io.tree, pci)
   if (before.driver === '')
     throw refusal('ENODEV', `rebinding ${pci}, which has no driver`, { path: io.tree.device(pci), remedies: { ENODEV: 'bind it to a driver' } })
-  await orPutBack(io, pci, before, () => take(io, pci, before.driver, before.override))
+  // One that a process left when it was killed here goes.
+  const override = isUserSpaceDriver(before.driver) ? before.override : ''
+  await orPutBack(io, pci, before, () => take(io, pci, before.driver, override))
 }
 
 /** With an override left, no driver would ever take it again. */

@@ -161,6 +161,13 @@ test('binding what is bound writes nothing, but clears an override that was left
   }
 })
 
+test('a driver that is bound anew keeps no override that a killed process left behind', async (t) => {
+  const { tree, sysfs, vf } = opened(t, { functions: [presets.igb({ numVfs: 1 })] })
+  await tree.write(`${tree.root}/bus/pci/devices/${vf}/driver_override`, 'igbvf')
+  await withCall(soon, (call) => sysfs.rebind(vf, call))
+  t.like(await state(sysfs, vf), { driver: 'igbvf', driverOverride: '' })
+})
+
 test('a driver that is not loaded is unsupported, and nothing was touched', async (t) => {
   const { tree, sysfs, vf } = opened(t, { functions: [presets.igb({ numVfs: 1 })], drivers: [] })
   const error = await refusal(t, bind(sysfs, vf, 'vfio-pci'))

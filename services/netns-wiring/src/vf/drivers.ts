@@ -1,6 +1,6 @@
 /** Which kernel driver a VF is bound to, and what has to be bound anew. */
 import { type Call, HeddleError, remainingMs, sleep } from '@heddle/core'
-import type { LinkInfo } from '@heddle/kernel'
+import { isUserSpaceDriver, type LinkInfo, type VirtualFunction } from '@heddle/kernel'
 import type { Cards, VfView } from './cards.ts'
 
 /**
@@ -53,6 +53,11 @@ export class Drivers {
     // Not whatever matches: a driver somebody bound by hand would be left bound.
     else await this.#cards.sysfs.bind(pci, driver, call)
     return named ? this.netdev(pci, call) : undefined
+  }
+
+  /** A process that was killed while it bound the function's own driver anew left that as its override, and other drivers could not have it. */
+  async clearOverride({ pci, driver }: VirtualFunction, call: Call): Promise<void> {
+    if (driver !== '' && !isUserSpaceDriver(driver)) await this.#cards.sysfs.bind(pci, driver, call)
   }
 
   /** Unbinds and binds again; its netdev, from wherever it was, is then in the host's namespace. */

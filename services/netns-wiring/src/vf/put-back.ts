@@ -67,7 +67,10 @@ export class PutBack {
       const { vf } = view
       const differences = [...baselineDifferences(view, baseline), ...(await this.#misnamed(view.link, baseline, state.named, call))]
       const out = view.link !== undefined || !(hasNetdev(view, baseline) || isOnlyLent(view, baseline))
-      if (differences.length === 0) return { left: [], changed: state.changed, out: true, vf, reachable: true }
+      if (differences.length === 0) {
+        if (!state.changed) await this.#parts.drivers.clearOverride(vf, call)
+        return { left: [], changed: state.changed, out: true, vf, reachable: true }
+      }
       const reachable = view.info !== undefined
       if (attempt === tries || (attempt > 0 && out && !reachable)) {
         return { left: left.length > 0 ? left : differences, changed: state.changed, out, vf, reachable }

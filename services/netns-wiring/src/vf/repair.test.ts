@@ -220,3 +220,13 @@ test('a claim to be released, of a VF that another endpoint has been given since
   t.like(lab.card.find(lab.vf(0)), { ns: '/ns/c', link: { alias: 'heddle:next:n1' } })
   t.deepEqual(lab.allocator.released, [])
 })
+
+test('an override that a process left when it was killed while it bound a VF anew goes before the claim does', async (t) => {
+  const lab = await VfLab.create(t, { functions: [presets.igb({ pci: pf, numVfs: 1 })] })
+  lab.claim(0, 'gone')
+  lab.allocator.claims.set(lab.vf(0), VfClaim.fromPartial({ ...lab.allocator.claims.get(lab.vf(0)), releasing: true }))
+  await lab.card.tree.write(`${lab.card.tree.root}/bus/pci/devices/${lab.vf(0)}/driver_override`, 'igbvf')
+  await repair(lab)
+  t.deepEqual(lab.allocator.released, [lab.vf(0)])
+  t.like(await lab.card.sysfs.virtualFunction(lab.vf(0)), { driver: 'igbvf', driverOverride: '' })
+})
