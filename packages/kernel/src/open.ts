@@ -6,8 +6,9 @@ import { probeKernel } from './probe.ts'
 import type { Reply, Request } from './protocol.ts'
 import { recordFailedStep, recordStepSpans } from './spans.ts'
 import { NetlinkThread } from './thread.ts'
-import type { Kernel, LinkInfo, Namespace, NftSet, Step, StepOutcome, VfInfo } from './types.ts'
+import type { Kernel, LinkInfo, Namespace, NftSet, Question, Seen, Step, StepOutcome, VfInfo } from './types.ts'
 import { Watchers } from './watchers.ts'
+import type { Looked } from './worker/looks.ts'
 import { workerUrl } from './worker-url.ts'
 
 export interface KernelOptions {
@@ -49,22 +50,33 @@ export function openKernel(options: KernelOptions = {}): Kernel {
 
   async function run(steps: readonly Step[], call: Call): Promise<readonly StepOutcome[]> {
     if (steps.length === 0) return []
-    const expiresAtMs = performance.timeOrigin + performance.now() + remainingMs(call)
-    const request = { kind: 'run', steps } as const
-    const reply = await answered(thread.send(request, expiresAtMs), call, request)
-    if ('failure' in reply) {
-      const failure = toKernelError(reply.failure, 'a program', steps)
-      recordStepSpans(call, steps, reply.outcomes ?? [])
-      recordFailedStep(call, steps, reply, failure.message)
-      throw failure
-    }
-    const outcomes = reply.value as readonly StepOutcome[]
+    const { value } = await program({ kind: 'run', steps }, call)
+    recordStepSpans(call, steps, value as readonly StepOutcome[])
+    return value as readonly StepOutcome[]
+  }
+
+  async function look(questions: readonly Question[], call: Call, steps: readonly Step[] = []): Promise<readonly Seen[]> {
+    const { value, startMs, endMs } = await program({ kind: 'look', steps, questions }, call)
+    const { outcomes, seen } = value as Looked
     recordStepSpans(call, steps, outcomes)
-    return outcomes
+    recordSpan(call, `netlink ${spanName.look}`, outcomes.at(-1)?.endMs ?? startMs, endMs, {})
+    return seen
+  }
+
+  async function program(request: Extract<Request, { readonly steps: readonly Step[] }>, call: Call): Promise<Extract<Reply, { readonly value: unknown }>> {
+    const { steps } = request
+    const expiresAtMs = performance.timeOrigin + performance.now() + remainingMs(call)
+    const reply = await answered(thread.send(request, expiresAtMs), call, request)
+    if (!('failure' in reply)) return reply
+    const failure = toKernelError(reply.failure, request.kind === 'look' ? 'a program, or reading links' : 'a program', steps)
+    recordStepSpans(call, steps, reply.outcomes ?? [])
+    recordFailedStep(call, steps, reply, failure.message)
+    throw failure
   }
 
   const kernel: Kernel = {
     run,
+    look,
     removeLink: async (ns, name, call) => (await ask({ kind: 'remove', ns, name }, call, `removing ${name} from ${namespaceText(ns)}`)) as boolean,
     links: (ns, call) => read({ kind: 'links', ns }, call),
     link: async (ns, name, call) => (await ask({ kind: 'link', ns, name }, call, `reading ${name} of ${namespaceText(ns)}`)) as LinkInfo | undefined,
@@ -113,6 +125,7 @@ async function answered(sent: Promise<Reply>, call: Call, request: Request): Pro
 
 const spanName: Readonly<Record<Request['kind'], string>> = {
   run: 'program',
+  look: 'link.look',
   remove: 'link.delete',
   link: 'link.get',
   vfs: 'vf.get',

@@ -34,6 +34,22 @@ test('a program ends at the first failure, names it, and keeps what was done bef
     t.true(outcomes.every(({ startMs, endMs }) => endMs >= startMs && Math.abs(startMs - Date.now()) < 60_000))
   }))
 
+test('a look after a program tells what it has made; when a step is refused, or a namespace is gone, that is told', (t) =>
+  withScratch(kernel, async ({ call, namespace }) => {
+    const ns = await namespace()
+    const add: Step = { op: 'bridge.add', ns, name: 'br0' }
+    const [one, all, none] = await kernel.look([{ ns, name: 'br0', vfs: true }, { ns }, { ns, name: 'br1' }], call, [add])
+    t.like(one, { links: [{ name: 'br0', kind: 'bridge' }], vfs: [] })
+    t.deepEqual(
+      all?.links.map(({ name }) => name),
+      ['lo', 'br0'],
+    )
+    t.deepEqual(none, { links: [], vfs: [] })
+    t.like(await t.throwsAsync(kernel.look([{ ns }], call, [{ ...add, name: 'br1' }, add])), { code: 'kernel-refused', index: 1, errno: 'EEXIST' })
+    const gone = kernel.look([{ ns: { path: '/run/netns/not-there' } }], call, [{ ...add, tolerate: ['EEXIST'] }])
+    t.like(await t.throwsAsync(gone), { code: 'netns-gone', index: 1 })
+  }))
+
 test('a veth whose name is taken says on which side, and a taken name in the sandbox is never tolerated', (t) =>
   withScratch(kernel, async ({ call, namespace }) => {
     const [fabric, sandbox] = [await namespace(), await namespace()]

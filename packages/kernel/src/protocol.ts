@@ -1,9 +1,10 @@
 /** Messages between the main thread and the netlink thread. Plain data only: they are cloned. */
-import type { DeviceEvent, LinkEvent, Namespace, NftElement, NftSet, Step, StepOutcome } from './types.ts'
+import type { DeviceEvent, LinkEvent, Namespace, NftElement, NftSet, Question, Step, StepOutcome } from './types.ts'
 import type { Failure } from './worker/failures.ts'
 
 export type Request =
   | { readonly kind: 'run'; readonly steps: readonly Step[] }
+  | { readonly kind: 'look'; readonly steps: readonly Step[]; readonly questions: readonly Question[] }
   | { readonly kind: 'remove'; readonly ns: Namespace; readonly name: string }
   | { readonly kind: 'link' | 'vfs'; readonly ns: Namespace; readonly name: string }
   | { readonly kind: 'links' | 'addresses' | 'routes'; readonly ns: Namespace }

@@ -160,6 +160,19 @@ export interface VfInfo {
   readonly linkState?: VfLinkState
 }
 
+/** A link by its name, with `vfs` what it tells of its VFs; without a name every link of the namespace. */
+export interface Question {
+  readonly ns: Namespace
+  readonly name?: string
+  readonly vfs?: boolean
+}
+
+/** No link: there is none. */
+export interface Seen {
+  readonly links: readonly LinkInfo[]
+  readonly vfs: readonly VfInfo[]
+}
+
 /** IFLA_BRPORT_*; absent: unchanged. */
 export interface SetBridgePort {
   readonly op: 'bridge.port'
@@ -298,6 +311,8 @@ export interface Kernel {
    * after it in the same send are done all the same.
    */
   run(steps: readonly Step[], call: Call): Promise<readonly StepOutcome[]>
+  /** Runs steps as `run` does, then reads what is asked, all in one turn of the thread. Throws as `run`, and when a namespace is gone. */
+  look(questions: readonly Question[], call: Call, after?: readonly Step[]): Promise<readonly Seen[]>
   /** Deletes a link; resolves when RTM_DELLINK has been seen, long before the kernel's RCU barrier. False when absent. */
   removeLink(ns: Namespace, name: string, call: Call): Promise<boolean>
   links(ns: Namespace, call: Call): Promise<readonly LinkInfo[]>

@@ -62,10 +62,11 @@ export function changeAltName(writer: MessageWriter, sequence: number, type: typ
   })
 }
 
-export function getLink(writer: MessageWriter, sequence: number, name: string): void {
+/** `vfs`: with what it tells of its VFs. */
+export function getLink(writer: MessageWriter, sequence: number, name: string, vfs = false): void {
   writer.message(c.RTM_GETLINK, c.NLM_F_REQUEST, sequence, () => {
     linkBody(writer, { name })
-    writer.attributeU32(c.IFLA_EXT_MASK, c.RTEXT_FILTER_SKIP_STATS)
+    writer.attributeU32(c.IFLA_EXT_MASK, c.RTEXT_FILTER_SKIP_STATS | (vfs ? c.RTEXT_FILTER_VF : 0))
   })
 }
 

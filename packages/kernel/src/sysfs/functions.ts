@@ -91,6 +91,19 @@ export async function readVf(tree: Tree, pci: string): Promise<VirtualFunction |
   return await readVfOf(tree, pf, entries, index, pci, representors)
 }
 
+/** The VF as known, with those of its netdevs that are here now; undefined when there may be anything else to say. */
+export async function sameVf(tree: Tree, pci: string, known: VirtualFunction): Promise<VirtualFunction | undefined> {
+  const device = tree.device(pci)
+  const isSame = async () => (await tree.inode(device)) === known.inode && (await tree.target(`${device}/driver`)) === known.driver
+  if (pci !== known.pci || !(await isSame())) return undefined
+  // Netdevs of virtio devices are elsewhere below it.
+  const entries = await tree.names(device)
+  if (entries.some((name) => /^(?:virtio|vdpa)\d+$/.test(name))) return undefined
+  const names = entries.includes('net') ? await tree.names(`${device}/net`) : []
+  const netdevs = known.netdevs.filter(({ name }) => names.includes(name))
+  return netdevs.length === names.length && (await isSame()) ? { ...known, netdevs } : undefined
+}
+
 async function readVfOf(
   tree: Tree,
   pf: string,

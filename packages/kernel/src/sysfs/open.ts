@@ -2,7 +2,7 @@
 import { type Call, HeddleError, invalid, KeyedQueue, raceCall, withSpan } from '@heddle/core'
 import { AddressError, canonicalPci } from '@heddle/net'
 import { bind, hasDriver, rebind, unbind } from './bind.ts'
-import { readPf, readVf } from './functions.ts'
+import { readPf, readVf, sameVf } from './functions.ts'
 import { ioOf } from './io.ts'
 import { naturally } from './netdevs.ts'
 import { setNumVfs } from './numvfs.ts'
@@ -45,7 +45,10 @@ export function openSysfs(root = '/sys', options: SysfsOptions = {}): Sysfs {
       return functions.filter((pf) => pf !== undefined)
     },
     physicalFunction: async (pci) => await readPf(tree, pciOf(pci)),
-    virtualFunction: async (pci, { atOnce = false } = {}) => await readVf(atOnce ? treeAtOnce : tree, pciOf(pci)),
+    async virtualFunction(pci, { atOnce = false, known } = {}) {
+      const address = pciOf(pci)
+      return (known === undefined ? undefined : await sameVf(tree, address, known)) ?? (await readVf(atOnce ? treeAtOnce : tree, address))
+    },
     async bootId() {
       const id = await tree.text(bootIdPath)
       if (id === undefined || id === '') throw new HeddleError('unsupported', `${bootIdPath} names no boot`, { remedy: 'mount /proc' })

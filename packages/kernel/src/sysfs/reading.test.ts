@@ -1,4 +1,5 @@
 // Every kind of card as its driver shows it, read from a made-up tree of real files.
+import { withCall } from '@heddle/core'
 import { type MadeUpSysfs, madeUpSysfs, presets, type SysfsDescription } from '@heddle/testkit'
 import test, { type ExecutionContext } from 'ava'
 import { openSysfs } from './open.ts'
@@ -163,6 +164,26 @@ test('a VF in a sandbox shows no netdev, and shows it again when it is back unde
   t.deepEqual((await sysfs.virtualFunction(vf))?.netdevs, [])
   tree.returnNetdev(vf, 'dev7')
   t.like(await sysfs.virtualFunction(vf), { netdevs: [{ name: 'dev7' }] })
+})
+
+test('of a VF that is known only what may have changed is read, and all of it once it has', async (t) => {
+  const { tree, sysfs } = opened(t, { functions: [presets.ixgbe({ numVfs: 1 })] })
+  const first = await sysfs.physicalFunction(pf)
+  const known = first?.vfs[0]
+  if (known === undefined) return t.fail()
+  const now = () => sysfs.virtualFunction(known.pci, { atOnce: true, known })
+  tree.setMtu('eth0v0', 9000)
+  t.deepEqual(await now(), known)
+  tree.takeNetdev('eth0v0')
+  t.deepEqual(await now(), { ...known, netdevs: [] })
+  tree.returnNetdev(known.pci, 'dev7')
+  t.like(await now(), { netdevs: [{ name: 'dev7', mtu: 1500 }] })
+  await withCall({ timeoutMs: 5000 }, (call) => sysfs.unbind(known.pci, call))
+  t.like(await now(), { driver: '', netdevs: [] })
+  tree.setNumVfs(pf, 1)
+  const anew = await now()
+  t.not(anew?.inode, known.inode)
+  t.deepEqual(anew?.netdevs, (await sysfs.virtualFunction(known.pci, { atOnce: true }))?.netdevs)
 })
 
 test('carrier, MAC and MTU are those of now', async (t) => {

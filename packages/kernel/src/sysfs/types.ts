@@ -66,9 +66,10 @@ export interface Sysfs {
   physicalFunction(pci: string): Promise<PhysicalFunction | undefined>
   /**
    * `atOnce`: nothing is read that may wait for a lock, which moves of other links hold for long. Then there is no driver override, no
-   * representor, and of netdevs no carrier, switch id or port name.
+   * representor, and of netdevs no carrier, switch id or port name. `known`: what it was; while it is the same function with the same
+   * driver, only the names of its netdevs are read again.
    */
-  virtualFunction(pci: string, options?: { readonly atOnce?: boolean }): Promise<VirtualFunction | undefined>
+  virtualFunction(pci: string, options?: { readonly atOnce?: boolean; readonly known?: VirtualFunction | undefined }): Promise<VirtualFunction | undefined>
   /** Name of the boot: generations of different boots differ although inodes may not (/proc/sys/kernel/random/boot_id). */
   bootId(): Promise<string>
   /**

@@ -9,6 +9,7 @@ import { type Dump, readOneLink, startDump } from './dumps.ts'
 import { Expired, type Failure, toFailure } from './failures.ts'
 import * as libc from './libc.ts'
 import { createNamespace, deleteNamespace } from './lifetimes.ts'
+import { look } from './looks.ts'
 import { Namespaces } from './namespaces.ts'
 import { changeElements } from './nftables.ts'
 import { Poller } from './poller.ts'
@@ -74,6 +75,8 @@ function handle(request: Request, answer: Answer, expiresAtMs: number): unknown 
   switch (request.kind) {
     case 'run':
       return runProgram(namespaces, request.steps)
+    case 'look':
+      return look(namespaces, request.steps, request.questions)
     case 'link':
       return readOneLink(namespaces, request.ns, request.name)
     case 'vfs':

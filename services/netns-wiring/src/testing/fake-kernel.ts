@@ -45,6 +45,15 @@ export class FakeKernel implements Kernel {
     })
   }
 
+  async look(...[questions, , after = []]: Parameters<Kernel['look']>) {
+    await this.run(after)
+    return questions.map(({ ns, name, vfs }) => {
+      this.hardware?.looked()
+      const links = [...this.#of(ns).links.values()].filter((link) => name === undefined || link.name === name)
+      return { links: links.map((link) => ({ ...link })), vfs: (vfs && name !== undefined ? this.hardware?.vfs(name) : undefined) ?? [] }
+    })
+  }
+
   #setVf(step: SetVf): { readonly errno: string; readonly setting?: string } | undefined {
     const errno = this.refusals.get('vf.set')?.shift()
     return errno === undefined ? this.hardware?.set(step) : { errno }

@@ -8,6 +8,11 @@ export class Life {
   left = Number.POSITIVE_INFINITY
   dead = false
 
+  /** One change more: the process may be dead before it. */
+  writes(): void {
+    if (--this.left < 0) this.dead = true
+  }
+
   /** The same object, as this life may use it. `writes`: methods that change something. */
   over<T extends object>(target: T, writes: readonly (keyof T)[]): T {
     return new Proxy(target, {
@@ -15,7 +20,7 @@ export class Life {
         const value: unknown = Reflect.get(object, name, object)
         if (typeof value !== 'function') return value
         return (...args: unknown[]) => {
-          if (writes.includes(name as keyof T) && --this.left < 0) this.dead = true
+          if (writes.includes(name as keyof T)) this.writes()
           if (this.dead && !immediate.has(String(name))) return Promise.reject(new Error('killed'))
           return Reflect.apply(value as (...all: unknown[]) => unknown, object, args)
         }

@@ -44,21 +44,23 @@ export class Admin {
       if (step === undefined || (look > 0 && busy === undefined && settingDifferences(view.info, wanted, own).length === 0)) return { view, macChanged }
       const waitMs = waitsMs[look]
       if (waitMs === undefined) throw busy === undefined ? notTaken(view, step, settingDifferences(view.info, wanted, own)) : this.#failed(busy, [step])
-      if (look % setAgainAfter === 0 || busy !== undefined) {
-        busy = undefined
+      const setsNow = look % setAgainAfter === 0 || busy !== undefined
+      busy = undefined
+      if (setsNow) {
         macChanged ||= step.mac !== undefined
         await this.#queue.run(view.vf.pf, async () => {
           try {
-            await this.#context.kernel.run([step], call)
+            view = await this.#cards.asked(view, call, [step])
           } catch (error) {
             const errno = refusalOf(error)?.errno ?? ''
             if (!transient.has(errno)) throw await this.#which(view, step, error, call)
             busy = error
           }
         })
+        // Most drivers have it at once.
+        if (look === 0 && busy === undefined) continue
       }
-      // The first look comes at once: most drivers have it then.
-      if (look > 0 || busy !== undefined) await sleep(call.clock, waitMs, call.signal)
+      await sleep(call.clock, waitMs, call.signal)
       view = await this.#cards.asked(view, call)
     }
   }

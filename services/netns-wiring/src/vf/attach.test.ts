@@ -1,6 +1,8 @@
 // Attach and detach of VFs, on a made-up card: where it ends up, in how few steps, and what is left when a step fails.
+import type { Question } from '@heddle/kernel'
 import { presets } from '@heddle/testkit'
 import test from 'ava'
+import { FakeKernel } from '../testing/fake-kernel.ts'
 import { until, within } from '../testing/lab.ts'
 import { network, pf, VfLab } from '../testing/vf-lab.ts'
 
@@ -26,6 +28,26 @@ test('a VF is set by one request, moved by one, and has its address; detached, i
   t.like(lab.card.find(lab.vf(0)), { ns: '/ns/c', link: { name: 'net1', mac, mtu: 9000, up: true, alias: 'heddle:e1:n1' } })
   t.deepEqual((await within((call) => lab.wiring.check({ network, endpoint, routes: [] }, call))).differences, [])
   t.true((await detach(lab, endpoint)).existed)
+  t.deepEqual(lab.dirt(lab.vf(0)), [])
+})
+
+test('attach asks the netlink thread four times, detach twice: one look before, each change with its look after', async (t) => {
+  const lab = await VfLab.create(t)
+  const endpoint = lab.claim(0, 'e1', { vlan: 100, trust: true })
+  const { kernel } = lab
+  const turns: string[] = []
+  const text = ({ ns, name = 'every link' }: Question) => `${ns === 'own' ? '' : `${ns.path} `}${name}`
+  kernel.look = (questions, call, after = []) => {
+    turns.push([...after.map(({ op }) => op), ...questions.map(text)].join(', '))
+    return FakeKernel.prototype.look.call(kernel, questions, call, after)
+  }
+  // What comes behind the answer reads the PF, and nothing else.
+  const taken = () => turns.splice(0).filter((turn) => turn !== 'eth0')
+  const own = endpoint.vf?.baseline?.name ?? ''
+  await attach(lab, endpoint)
+  t.deepEqual(taken(), [`eth0, ${own}`, 'vf.set, eth0', 'link.move, /ns/c net1'])
+  await detach(lab, endpoint)
+  t.deepEqual(taken(), ['eth0, /ns/c every link', `link.move, vf.set, link.set, eth0, ${own}`])
   t.deepEqual(lab.dirt(lab.vf(0)), [])
 })
 

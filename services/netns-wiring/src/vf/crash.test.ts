@@ -35,7 +35,13 @@ class World {
   async start(): Promise<VfHost> {
     this.#life = new Life()
     const { logger, jobs } = createRuntime({ name: 'netns-wiring', host: 'a', version: 'test', log: { level: 'silent', pretty: false } })
-    const kernel = this.#life.over(this.lab.kernel, ['run', 'removeLink'])
+    const life = this.#life
+    const kernel = life.over(this.lab.kernel, ['removeLink'])
+    // At each step of a program: what went before it is done.
+    this.lab.kernel.before = () => {
+      life.writes()
+      if (life.dead) throw new Error('killed')
+    }
     const sysfs = this.#life.over(this.lab.card.sysfs, ['bind', 'rebind', 'unbind', 'writeTrunk'])
     const context: HostContext = {
       host: 'a',

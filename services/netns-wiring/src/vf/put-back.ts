@@ -12,10 +12,10 @@ import type { HostContext } from '../host-context.ts'
 import type { Admin } from './admin.ts'
 import type { Cards, VfView } from './cards.ts'
 import type { Drivers } from './drivers.ts'
-import { moveOut, noTrunkText } from './plan.ts'
+import { adminStep, moveOut, noTrunkText } from './plan.ts'
 import { noMac } from './shape.ts'
 import { baselineDifferences } from './verify.ts'
-import type { Place, Whereabouts } from './whereabouts.ts'
+import { type Place, placeAmong, type Whereabouts } from './whereabouts.ts'
 
 export interface PutBackParts {
   readonly context: HostContext
@@ -59,13 +59,16 @@ export class PutBack {
   /** What it could not do is in its answer; throws when the kernel cannot even be asked, or the call ends. */
   async run(pci: string, baseline: VfBaseline, hint: Hint, call: Call): Promise<PutBackResult> {
     const { cards, context } = this.#parts
-    const state = { changed: false, named: false, rebind: false }
+    const found = await this.#look(pci, hint, call)
+    const isInPlace = found?.place !== undefined
+    let view = isInPlace ? await this.#atOnce(found.view, found.place, baseline, call) : found?.view
+    const state = { changed: isInPlace, named: isInPlace || hint.endpointId !== undefined, rebind: false }
     let left: string[] = []
     for (let attempt = 0; ; attempt++) {
-      const view = await cards.read(pci, call)
+      if (attempt > 0) view = await cards.read(pci, call)
       if (view === undefined) return { left: [], changed: state.changed, out: true, vf: undefined, reachable: true }
       const { vf } = view
-      const differences = [...baselineDifferences(view, baseline), ...(await this.#misnamed(view.link, baseline, state.named, call))]
+      const differences = [...baselineDifferences(view, baseline), ...misnamed(view.link, baseline, state.named && attempt < tries)]
       const out = view.link !== undefined || !(hasNetdev(view, baseline) || isOnlyLent(view, baseline))
       if (differences.length === 0) {
         if (!state.changed) await this.#parts.drivers.clearOverride(vf, call)
@@ -87,6 +90,43 @@ export class PutBack {
         context.logger.debug({ err: error, vf: pci, attempt }, 'a VF could not be put back at once')
       }
     }
+  }
+
+  /** The VF, and its netdev where it probably is. */
+  async #look(pci: string, { sandbox = '', endpointId }: Hint, call: Call): Promise<{ readonly view: VfView; readonly place: Place | undefined } | undefined> {
+    const { cards, context } = this.#parts
+    const isThere = () => sandbox !== '' && context.kernel.namespaceInode(sandbox) !== undefined
+    const found = await cards.readWith(isThere() ? [{ ns: { path: sandbox } }] : [], pci, call).catch((error: unknown) => {
+      if (isThere()) throw error
+      return cards.readWith([], pci, call)
+    })
+    if (found === undefined) return undefined
+    const links = found.view.link === undefined ? (found.others[0]?.links ?? []) : []
+    return { view: found.view, place: placeAmong(links, sandbox, pci, endpointId) }
+  }
+
+  /**
+   * Out and down, then reset, then the mark: in one program, which a refusal ends, and read back with it. The VF as it is then; for one of
+   * which more has to be changed, as it was.
+   */
+  async #atOnce(view: VfView, { namespace, link, above }: Place, baseline: VfBaseline, call: Call): Promise<VfView | undefined> {
+    const { cards, context } = this.#parts
+    const { settings = { trunk: [] }, name, mac } = baseline
+    const reset = view.info === undefined ? undefined : adminStep(cards.at(view), view.info, settings, mac)
+    const isPlain = hasNetdev(view, baseline) && view.info !== undefined && view.vf.trunkFile === '' && above.length === 0
+    if (!isPlain || reset?.mac !== undefined || (mac !== '' && link.mac !== mac)) return view
+    const ns = context.hostNs
+    const steps = [
+      moveOut({ path: namespace }, link.name, ns, name),
+      ...(reset === undefined ? [] : [reset]),
+      { op: 'link.set', ns, name, alias: '', ...(settings.mtu === undefined ? {} : { mtu: settings.mtu }) } as const,
+    ]
+    const after = await cards.after(steps, name, view, call).catch((error: unknown) => {
+      if (call.signal.aborted) throw error
+      context.logger.debug({ err: error, vf: view.vf.pci }, 'a VF could not be put back in one program')
+      return undefined
+    })
+    return after ?? cards.read(view.vf.pci, call)
   }
 
   async #once(before: VfView, baseline: VfBaseline, hint: Hint, state: { named: boolean; rebind: boolean }, call: Call): Promise<void> {
@@ -116,7 +156,7 @@ export class PutBack {
       state.named = true
       link = await drivers.rebind(pci, call)
     } else if (link !== undefined && macChanged) link = await context.kernel.link(ns, link.name, call)
-    if (link !== undefined) await this.#settle(link, baseline, state.named, call)
+    if (link !== undefined) await this.#settle(pci, link, baseline, state.named, call)
   }
 
   async #reset(found: VfView, baseline: VfBaseline, call: Call): Promise<{ readonly macChanged: boolean }> {
@@ -140,11 +180,13 @@ export class PutBack {
   }
 
   /** Name, MAC, MTU; the mark goes last: until then a process that starts anew sees that the VF was not put back. */
-  async #settle(link: LinkInfo, baseline: VfBaseline, named: boolean, call: Call): Promise<void> {
+  async #settle(pci: string, link: LinkInfo, baseline: VfBaseline, named: boolean, call: Call): Promise<void> {
     const { context } = this.#parts
     const ns = context.hostNs
-    const wrongName = (await this.#misnamed(link, baseline, named, call)).length > 0
-    const name = wrongName ? baseline.name : link.name
+    const wrongName = misnamed(link, baseline, named).length > 0
+    // Another VF's may have been given it while that was bound anew, and this one that one's: out of its way.
+    const taken = wrongName && (await context.kernel.link(ns, baseline.name, call)) !== undefined
+    const name = taken ? refugeVfName(pci) : wrongName ? baseline.name : link.name
     const mtu = baseline.settings?.mtu
     const changes = {
       ...(link.mac === baseline.mac || baseline.mac === '' ? {} : { mac: baseline.mac }),
@@ -154,7 +196,7 @@ export class PutBack {
     await context.kernel.run(
       [
         // A link that is up is not renamed before Linux 6.2.
-        ...(wrongName
+        ...(name !== link.name
           ? ([
               { op: 'link.set', ns, name: link.name, up: false },
               { op: 'link.set', ns, name: link.name, rename: name },
@@ -164,14 +206,6 @@ export class PutBack {
       ],
       call,
     )
-  }
-
-  /** Its name should be the baseline's when that is free; only for a netdev that was ours or made anew. */
-  async #misnamed(link: LinkInfo | undefined, baseline: VfBaseline, named: boolean, call: Call): Promise<string[]> {
-    if (!named || link === undefined || baseline.name === '' || link.name === baseline.name) return []
-    const { kernel, hostNs } = this.#parts.context
-    const taken = (await kernel.link(hostNs, baseline.name, call)) !== undefined
-    return taken ? [] : [`its netdev is named ${link.name}, not ${baseline.name}`]
   }
 
   async #bringHome(view: VfView, baseline: VfBaseline, hint: Hint, call: Call): Promise<LinkInfo | undefined> {
@@ -211,4 +245,10 @@ function hasNetdev({ vf }: VfView, baseline: VfBaseline): boolean {
 /** Whether it has a kernel driver now that it does not have at its baseline. */
 function isOnlyLent({ vf }: VfView, baseline: VfBaseline): boolean {
   return vf.driver !== '' && vf.driver !== baseline.driver && !isUserSpaceDriver(vf.driver)
+}
+
+/** Its name should be the baseline's, if in the end that is free; only for a netdev that was ours or made anew. */
+function misnamed(link: LinkInfo | undefined, baseline: VfBaseline, named: boolean): string[] {
+  if (!named || link === undefined || baseline.name === '' || link.name === baseline.name) return []
+  return [`its netdev is named ${link.name}, not ${baseline.name}`]
 }

@@ -120,9 +120,9 @@ export class PutIn {
     const to: Namespace = shape.sandbox === '' ? context.hostNs : { path: shape.sandbox }
     let view = found
     for (let attempt = 0; ; attempt++) {
-      const settled = await this.#settled(view, shape, attempt, call)
-      const name = (settled ?? view).link?.name ?? ''
-      const link = settled === undefined ? undefined : await this.#withMac(to, shape.interfaceName, shape.mac, call)
+      const settled = await this.#settled(view, shape, to, attempt, call)
+      const name = (settled?.view ?? view).link?.name ?? ''
+      const link = settled === undefined || settled.link?.mac === shape.mac ? settled?.link : await this.#withMac(to, shape.interfaceName, shape.mac, call)
       if (link !== undefined) {
         if (shape.trunk.length > 0 && view.vf.trunkFile === '') await context.kernel.run(trunkSteps(shape), call)
         return link
@@ -134,8 +134,14 @@ export class PutIn {
     }
   }
 
-  /** The VF as it was before the step; undefined when binding its driver anew may help. A move is whole or not at all. */
-  async #settled(found: VfView, shape: VfShape, attempt: number, call: Call): Promise<VfView | undefined> {
+  /** The VF as it was before the step, and its netdev after it; undefined when binding its driver anew may help. A move is whole or not at all. */
+  async #settled(
+    found: VfView,
+    shape: VfShape,
+    to: Namespace,
+    attempt: number,
+    call: Call,
+  ): Promise<{ readonly view: VfView; readonly link: LinkInfo | undefined } | undefined> {
     const { context, cards } = this.#parts
     let view = found
     for (let tries = 0; ; tries++) {
@@ -143,8 +149,8 @@ export class PutIn {
       const { name, mac, mtu } = view.link
       const steps = moveIn(shape, context.hostNs, name)
       try {
-        await context.kernel.run(steps, call)
-        return view
+        const [seen] = await context.kernel.look([{ ns: to, name: shape.interfaceName }], call, steps)
+        return { view, link: seen?.links[0] }
       } catch (error) {
         const errno = refusalOf(error)?.errno ?? ''
         const failure =
@@ -168,8 +174,8 @@ export class PutIn {
 
   /** The link once it has the MAC; undefined when it does not get it in time. */
   async #withMac(ns: Namespace, name: string, mac: string, call: Call): Promise<LinkInfo | undefined> {
-    for (const waitMs of [0, ...macWaitsMs]) {
-      if (waitMs > 0) await sleep(call.clock, waitMs, call.signal)
+    for (const waitMs of macWaitsMs) {
+      await sleep(call.clock, waitMs, call.signal)
       const link = await this.#parts.context.kernel.link(ns, name, call)
       if (link?.mac === mac) return link
     }

@@ -24,11 +24,7 @@ export class Whereabouts {
 
   /** In one namespace; undefined when it is not there, or the namespace is gone. Where no parent is told, the mark of `endpointId` tells. */
   async inside(namespace: string, pci: string, call: Call, endpointId?: string): Promise<Place | undefined> {
-    const links = await this.#links(namespace, call)
-    const link =
-      links.find((one) => one.kind === '' && one.parentDevice === pci) ??
-      links.find((one) => endpointId !== undefined && parseEndpointAlias(one.alias)?.endpointId === endpointId && isOf(one, pci))
-    return link === undefined ? undefined : placeOf(namespace, link, links)
+    return placeAmong(await this.#links(namespace, call), namespace, pci, endpointId)
   }
 
   /** In one namespace, by the endpoint's mark. */
@@ -68,6 +64,14 @@ export class Whereabouts {
       throw error
     }
   }
+}
+
+/** As `inside`, from all links of the namespace. */
+export function placeAmong(links: readonly LinkInfo[], namespace: string, pci: string, endpointId?: string): Place | undefined {
+  const link =
+    links.find((one) => one.kind === '' && one.parentDevice === pci) ??
+    links.find((one) => endpointId !== undefined && parseEndpointAlias(one.alias)?.endpointId === endpointId && isOf(one, pci))
+  return link === undefined ? undefined : placeOf(namespace, link, links)
 }
 
 function placeOf(namespace: string, link: LinkInfo, links: readonly LinkInfo[]): Place {

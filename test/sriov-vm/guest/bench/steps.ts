@@ -44,6 +44,7 @@ export class Steps {
         for (const [index, { startMs, endMs }] of outcomes.entries()) this.add(nameOf(steps[index] as Step), endMs - startMs)
         return outcomes
       },
+      look: (questions, call, after = []) => this.waited([...after.map(nameOf), 'look'].join('; '), kernel.look(questions, call, after)),
       link: (...args) => this.waited('read a link', kernel.link(...args)),
       links: (...args) => this.waited('read all links of a namespace', kernel.links(...args)),
       vfs: (...args) => this.waited('read the VFs of the PF', kernel.vfs(...args)),
