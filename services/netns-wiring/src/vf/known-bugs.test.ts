@@ -209,6 +209,32 @@ test('1184fad2: a netdev renamed inside its container is found, and a name that 
   t.is(lab.allocator.vfs.get(lab.vf(0))?.state, 'ready')
 })
 
+test('a VF whose name another has for a moment, which is bound anew just then, gets it back before its detach is answered', async (t) => {
+  const lab = await VfLab.create(t)
+  const endpoint = lab.claim(0, 'e1', { vlan: 5 })
+  const name = endpoint.vf?.baseline?.name ?? ''
+  await attach(lab, endpoint)
+  lab.kernel.uplink(name, '192.0.2.7/24')
+  const detached = detach(lab, endpoint)
+  await until('it is on the host', () => lab.card.find(lab.vf(0))?.ns === 'own')
+  await lab.kernel.run([
+    { op: 'link.set', ns: 'own', name, up: false },
+    { op: 'link.set', ns: 'own', name, rename: 'eth77' },
+  ])
+  t.true((await detached).existed)
+  t.deepEqual(lab.dirt(lab.vf(0)), [])
+})
+
+test('a VF that hands which were killed had bound anew, and not named yet, gets its own name when its claim is released', async (t) => {
+  const lab = await VfLab.create(t)
+  const { name = '' } = lab.claim(0, 'e1').vf?.baseline ?? {}
+  await lab.kernel.run([{ op: 'link.set', ns: 'own', name, rename: 'eth77' }])
+  lab.allocator.claims.set(lab.vf(0), VfClaim.fromPartial({ ...lab.allocator.claims.get(lab.vf(0)), releasing: true }))
+  await within((call) => lab.wiring.repairVfs({ pci: '' }, call))
+  t.deepEqual(lab.allocator.released, [lab.vf(0)])
+  t.deepEqual(lab.dirt(lab.vf(0)), [])
+})
+
 test("a VF that is dirty from a lost DEL is put back before it is handed out, so that its dirt becomes nobody's original", async (t) => {
   const lab = await VfLab.create(t)
   Object.assign(lab.card.info(lab.vf(0)), { vlan: 99, trust: true })

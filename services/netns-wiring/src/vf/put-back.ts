@@ -62,7 +62,7 @@ export class PutBack {
     const found = await this.#look(pci, hint, call)
     const isInPlace = found?.place !== undefined
     let view = isInPlace ? await this.#atOnce(found.view, found.place, baseline, call) : found?.view
-    const state = { changed: isInPlace, named: isInPlace || hint.endpointId !== undefined, rebind: false }
+    const state = { changed: isInPlace, named: isInPlace || hint.endpointId !== undefined, rebind: false, isNew: false }
     let left: string[] = []
     for (let attempt = 0; ; attempt++) {
       if (attempt > 0) view = await cards.read(pci, call)
@@ -129,7 +129,7 @@ export class PutBack {
     return after ?? cards.read(view.vf.pci, call)
   }
 
-  async #once(before: VfView, baseline: VfBaseline, hint: Hint, state: { named: boolean; rebind: boolean }, call: Call): Promise<void> {
+  async #once(before: VfView, baseline: VfBaseline, hint: Hint, state: { named: boolean; rebind: boolean; isNew: boolean }, call: Call): Promise<void> {
     const { context, cards, drivers } = this.#parts
     const { pci } = before.vf
     const ns = context.hostNs
@@ -150,13 +150,13 @@ export class PutBack {
     const { macChanged } = await this.#reset(view, baseline, call)
     let { link } = view
     if (view.vf.driver !== baseline.driver) {
-      state.named = true
+      state.named = state.isNew = true
       link = await drivers.bindBack(pci, baseline.driver, baseline.name !== '' && !isUserSpaceDriver(baseline.driver), call)
     } else if (link !== undefined && link.mac !== baseline.mac && (state.rebind || drivers.needsRebind(view.vf.driver, macChanged))) {
-      state.named = true
+      state.named = state.isNew = true
       link = await drivers.rebind(pci, call)
     } else if (link !== undefined && macChanged) link = await context.kernel.link(ns, link.name, call)
-    if (link !== undefined) await this.#settle(pci, link, baseline, state.named, call)
+    if (link !== undefined) await this.#settle(pci, link, baseline, state, call)
   }
 
   async #reset(found: VfView, baseline: VfBaseline, call: Call): Promise<{ readonly macChanged: boolean }> {
@@ -180,13 +180,13 @@ export class PutBack {
   }
 
   /** Name, MAC, MTU; the mark goes last: until then a process that starts anew sees that the VF was not put back. */
-  async #settle(pci: string, link: LinkInfo, baseline: VfBaseline, named: boolean, call: Call): Promise<void> {
+  async #settle(pci: string, link: LinkInfo, baseline: VfBaseline, { named, isNew }: { named: boolean; isNew: boolean }, call: Call): Promise<void> {
     const { context } = this.#parts
     const ns = context.hostNs
     const wrongName = misnamed(link, baseline, named).length > 0
-    // Another VF's may have been given it while that was bound anew, and this one that one's: out of its way.
+    // Another VF's may have been given it when that was bound anew, as this one that one's: then out of its way.
     const taken = wrongName && (await context.kernel.link(ns, baseline.name, call)) !== undefined
-    const name = taken ? refugeVfName(pci) : wrongName ? baseline.name : link.name
+    const name = !wrongName || (taken && !isNew) ? link.name : taken ? refugeVfName(pci) : baseline.name
     const mtu = baseline.settings?.mtu
     const changes = {
       ...(link.mac === baseline.mac || baseline.mac === '' ? {} : { mac: baseline.mac }),
