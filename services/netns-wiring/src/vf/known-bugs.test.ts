@@ -214,13 +214,11 @@ test('a VF whose name another has for a moment, which is bound anew just then, g
   const endpoint = lab.claim(0, 'e1', { vlan: 5 })
   const name = endpoint.vf?.baseline?.name ?? ''
   await attach(lab, endpoint)
-  lab.kernel.uplink(name, '192.0.2.7/24')
+  const other = lab.card.find(lab.vf(1))?.link.name ?? ''
+  await lab.kernel.run([{ op: 'link.set', ns: 'own', name: other, rename: name }])
   const detached = detach(lab, endpoint)
   await until('it is on the host', () => lab.card.find(lab.vf(0))?.ns === 'own')
-  await lab.kernel.run([
-    { op: 'link.set', ns: 'own', name, up: false },
-    { op: 'link.set', ns: 'own', name, rename: 'eth77' },
-  ])
+  await lab.kernel.run([{ op: 'link.set', ns: 'own', name, rename: other }])
   t.true((await detached).existed)
   t.deepEqual(lab.dirt(lab.vf(0)), [])
 })

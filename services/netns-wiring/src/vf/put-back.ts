@@ -46,6 +46,8 @@ export interface PutBackResult {
 
 const tries = 4
 const pauseMs = 100
+/** A name that another VF has while that is bound anew is free again within these. */
+const nameTries = 16
 /** A namespace that is being destroyed gives its netdevs back from a kernel worker, a moment after its path is gone. */
 const returnWaitMs = 2000
 
@@ -62,23 +64,24 @@ export class PutBack {
     const found = await this.#look(pci, hint, call)
     const isInPlace = found?.place !== undefined
     let view = isInPlace ? await this.#atOnce(found.view, found.place, baseline, call) : found?.view
-    const state = { changed: isInPlace, named: isInPlace || hint.endpointId !== undefined, rebind: false, isNew: false }
+    const state = { changed: isInPlace, named: isInPlace || hint.endpointId !== undefined, rebind: false, isNew: !isInPlace && view?.link?.alias === '' }
     let left: string[] = []
     for (let attempt = 0; ; attempt++) {
       if (attempt > 0) view = await cards.read(pci, call)
       if (view === undefined) return { left: [], changed: state.changed, out: true, vf: undefined, reachable: true }
       const { vf } = view
-      const differences = [...baselineDifferences(view, baseline), ...misnamed(view.link, baseline, state.named && attempt < tries)]
+      const wrong = baselineDifferences(view, baseline)
+      const differences = [...wrong, ...(attempt < nameTries ? await this.#misnamed(view.link, baseline, state.named, call) : [])]
       const out = view.link !== undefined || !(hasNetdev(view, baseline) || isOnlyLent(view, baseline))
       if (differences.length === 0) {
         if (!state.changed) await this.#parts.drivers.clearOverride(vf, call)
         return { left: [], changed: state.changed, out: true, vf, reachable: true }
       }
       const reachable = view.info !== undefined
-      if (attempt === tries || (attempt > 0 && out && !reachable)) {
+      if ((attempt >= tries && wrong.length > 0) || (attempt > 0 && out && !reachable)) {
         return { left: left.length > 0 ? left : differences, changed: state.changed, out, vf, reachable }
       }
-      if (attempt > 0) await sleep(call.clock, pauseMs * attempt, call.signal)
+      if (attempt > 0) await sleep(call.clock, pauseMs * Math.min(attempt, tries), call.signal)
       state.changed = true
       state.rebind = attempt > 1
       try {
@@ -183,7 +186,7 @@ export class PutBack {
   async #settle(pci: string, link: LinkInfo, baseline: VfBaseline, { named, isNew }: { named: boolean; isNew: boolean }, call: Call): Promise<void> {
     const { context } = this.#parts
     const ns = context.hostNs
-    const wrongName = misnamed(link, baseline, named).length > 0
+    const wrongName = (await this.#misnamed(link, baseline, named, call)).length > 0
     // Another VF's may have been given it when that was bound anew, as this one that one's: then out of its way.
     const taken = wrongName && (await context.kernel.link(ns, baseline.name, call)) !== undefined
     const name = !wrongName || (taken && !isNew) ? link.name : taken ? refugeVfName(pci) : baseline.name
@@ -206,6 +209,15 @@ export class PutBack {
       ],
       call,
     )
+  }
+
+  /** Its name should be the baseline's where nobody but another VF has that; only for a netdev that was ours or made anew. */
+  async #misnamed(link: LinkInfo | undefined, baseline: VfBaseline, named: boolean, call: Call): Promise<string[]> {
+    if (!named || link === undefined || baseline.name === '' || link.name === baseline.name) return []
+    const { context, cards } = this.#parts
+    const holder = await context.kernel.link(context.hostNs, baseline.name, call)
+    const isFree = holder === undefined || (holder.parentDevice !== '' && (await cards.function(holder.parentDevice, call)) !== undefined)
+    return isFree ? [`its netdev is named ${link.name}, not ${baseline.name}`] : []
   }
 
   async #bringHome(view: VfView, baseline: VfBaseline, hint: Hint, call: Call): Promise<LinkInfo | undefined> {
@@ -245,10 +257,4 @@ function hasNetdev({ vf }: VfView, baseline: VfBaseline): boolean {
 /** Whether it has a kernel driver now that it does not have at its baseline. */
 function isOnlyLent({ vf }: VfView, baseline: VfBaseline): boolean {
   return vf.driver !== '' && vf.driver !== baseline.driver && !isUserSpaceDriver(vf.driver)
-}
-
-/** Its name should be the baseline's, if in the end that is free; only for a netdev that was ours or made anew. */
-function misnamed(link: LinkInfo | undefined, baseline: VfBaseline, named: boolean): string[] {
-  if (!named || link === undefined || baseline.name === '' || link.name === baseline.name) return []
-  return [`its netdev is named ${link.name}, not ${baseline.name}`]
 }
