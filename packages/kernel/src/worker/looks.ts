@@ -14,12 +14,15 @@ export interface Looked {
 }
 
 export function look(namespaces: Namespaces, steps: readonly Step[], questions: readonly Question[]): Looked {
-  const outcomes = runProgram(namespaces, steps)
-  try {
-    return { outcomes, seen: namespaces.use((open) => questions.map((question) => see(open(question.ns), question))) }
-  } catch (error) {
-    throw new ProgramFailure(toFailure(error, steps.length), outcomes)
-  }
+  // Each namespace is opened once.
+  return namespaces.use((open) => {
+    const outcomes = runProgram({ use: (body) => body(open) }, steps)
+    try {
+      return { outcomes, seen: questions.map((question) => see(open(question.ns), question)) }
+    } catch (error) {
+      throw new ProgramFailure(toFailure(error, steps.length), outcomes)
+    }
+  })
 }
 
 function see(ns: Netns, { name, vfs = false }: Question): Seen {

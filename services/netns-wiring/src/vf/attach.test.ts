@@ -38,7 +38,7 @@ test('attach asks the netlink thread four times, detach twice: one look before, 
   const turns: string[] = []
   const text = ({ ns, name = 'every link' }: Question) => `${ns === 'own' ? '' : `${ns.path} `}${name}`
   kernel.look = (questions, call, after = []) => {
-    turns.push([...after.map(({ op }) => op), ...questions.map(text)].join(', '))
+    turns.push([...after.map((step) => `${step.op}${'mac' in step ? ' with a MAC' : ''}`), ...questions.map(text)].join(', '))
     return FakeKernel.prototype.look.call(kernel, questions, call, after)
   }
   // What comes behind the answer reads the PF, and nothing else.
@@ -49,6 +49,8 @@ test('attach asks the netlink thread four times, detach twice: one look before, 
   await detach(lab, endpoint)
   t.deepEqual(taken(), ['eth0, /ns/c every link', `link.move, vf.set, link.set, eth0, ${own}`])
   t.deepEqual(lab.dirt(lab.vf(0)), [])
+  await attach(lab, lab.claim(1, 'e2', {}, { mac }))
+  t.true(taken().includes('link.move with a MAC, /ns/c net1'), 'a MAC that the netdev has is not set again, another is')
 })
 
 test("an endpoint with its VF's own MAC has none set by the PF", async (t) => {

@@ -1,6 +1,6 @@
 /** From a VF as it is to a VF as it is wanted, as kernel steps: pure. */
 import type { VfSettings } from '@heddle/contract'
-import type { MoveLink, Namespace, SetVf, Step, VfInfo, VfLinkState } from '@heddle/kernel'
+import type { LinkInfo, MoveLink, Namespace, SetVf, Step, VfInfo, VfLinkState } from '@heddle/kernel'
 import { noMac, type VfShape, vlansOf } from './shape.ts'
 
 /** A VF as its PF addresses it. */
@@ -57,12 +57,12 @@ export function singleSettings(step: SetVf): { readonly setting: string; readonl
 }
 
 /**
- * Settled where the shape says, the last step at once or not at all. `name`: the netdev's in the host's namespace. Docker's only gets
+ * Settled where the shape says, the last step at once or not at all. The netdev as it is in the host's namespace: a MAC it has is not set, for which its driver would ask the PF. Docker's only gets
  * another name there, for which it has to be down before Linux 6.2: dockerd moves it and sets it up.
  */
-export function moveIn(shape: VfShape, ns: Namespace, name: string): Step[] {
+export function moveIn(shape: VfShape, ns: Namespace, { name, mac: has }: Pick<LinkInfo, 'name' | 'mac'>): Step[] {
   const { mac, mtu, alias, sandbox } = shape
-  const move = { op: 'link.move', ns, name, rename: shape.interfaceName, mac, ...(mtu === 0 ? {} : { mtu }), alias } as const
+  const move = { op: 'link.move', ns, name, rename: shape.interfaceName, ...(has === mac ? {} : { mac }), ...(mtu === 0 ? {} : { mtu }), alias } as const
   if (sandbox !== '') return [{ ...move, to: { path: sandbox }, up: true }]
   return [
     { op: 'link.set', ns, name, up: false },

@@ -146,8 +146,8 @@ export class PutIn {
     let view = found
     for (let tries = 0; ; tries++) {
       if (view.link === undefined) throw inUse(shape.pci, 'has lost its netdev while it was being attached')
-      const { name, mac, mtu } = view.link
-      const steps = moveIn(shape, context.hostNs, name)
+      const { mac, mtu } = view.link
+      const steps = moveIn(shape, context.hostNs, view.link)
       try {
         const [seen] = await context.kernel.look([{ ns: to, name: shape.interfaceName }], call, steps)
         return { view, link: seen?.links[0] }

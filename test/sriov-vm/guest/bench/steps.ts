@@ -74,7 +74,7 @@ export class Steps {
 function nameOf(step: Step): string {
   const { op, ns: _, tolerate: __, ...rest } = step
   if (op === 'sysctl') return `sysctl ${step.path.split('/').at(-1)}`
-  if (op === 'link.move') return `move the link${'rename' in rest ? ', rename' : ''}${'alias' in rest ? ', MAC, alias, up' : ''}`
+  if (op === 'link.move') return `move the link${'rename' in rest ? ', rename' : ''}${'mac' in rest ? ', MAC' : ''}${'alias' in rest ? ', alias, up' : ''}`
   if (op !== 'vf.set' && op !== 'link.set') return op
   const set = Object.entries(rest).filter(([name]) => name !== 'name' && name !== 'vf')
   return `${op} ${set.map(([name, value]) => (name === 'up' ? (value === true ? 'up' : 'down') : name)).join(', ')}`
