@@ -4,7 +4,7 @@
  * may be ended and begun again at any step.
  */
 import type { VfBaseline } from '@heddle/contract'
-import { type Call, HeddleError, sleep } from '@heddle/core'
+import { type Call, HeddleError, remainingMs, sleep } from '@heddle/core'
 import { isUserSpaceDriver, type LinkInfo, type VirtualFunction } from '@heddle/kernel'
 import { parseEndpointAlias, refugeVfName } from '../domain/names.ts'
 import { kernelFailure, refusalOf } from '../errors.ts'
@@ -46,8 +46,9 @@ export interface PutBackResult {
 
 const tries = 4
 const pauseMs = 100
-/** A name that another VF has while that is bound anew is free again within these. */
-const nameTries = 16
+/** A VF that is bound anew has the first name that is free, another's perhaps, until it has been given its own; others may follow it. */
+const nameWaitMs = 10_000
+const namePollMs = 20
 /** A namespace that is being destroyed gives its netdevs back from a kernel worker, a moment after its path is gone. */
 const returnWaitMs = 2000
 
@@ -65,13 +66,14 @@ export class PutBack {
     const isInPlace = found?.place !== undefined
     let view = isInPlace ? await this.#atOnce(found.view, found.place, baseline, call) : found?.view
     const state = { changed: isInPlace, named: isInPlace || hint.endpointId !== undefined, rebind: false, isNew: !isInPlace && view?.link?.alias === '' }
+    const nameEndMs = call.clock.monotonicMs() + Math.min(nameWaitMs, remainingMs(call) / 2)
     let left: string[] = []
     for (let attempt = 0; ; attempt++) {
       if (attempt > 0) view = await cards.read(pci, call)
       if (view === undefined) return { left: [], changed: state.changed, out: true, vf: undefined, reachable: true }
       const { vf } = view
       const wrong = baselineDifferences(view, baseline)
-      const differences = [...wrong, ...(attempt < nameTries ? await this.#misnamed(view.link, baseline, state.named, call) : [])]
+      const differences = [...wrong, ...(call.clock.monotonicMs() < nameEndMs ? await this.#misnamed(view.link, baseline, state.named, call) : [])]
       const out = view.link !== undefined || !(hasNetdev(view, baseline) || isOnlyLent(view, baseline))
       if (differences.length === 0) {
         if (!state.changed) await this.#parts.drivers.clearOverride(vf, call)
@@ -81,7 +83,8 @@ export class PutBack {
       if ((attempt >= tries && wrong.length > 0) || (attempt > 0 && out && !reachable)) {
         return { left: left.length > 0 ? left : differences, changed: state.changed, out, vf, reachable }
       }
-      if (attempt > 0) await sleep(call.clock, pauseMs * Math.min(attempt, tries), call.signal)
+      if (wrong.length === 0) await this.#untilFree(baseline.name, nameEndMs, call)
+      else if (attempt > 0) await sleep(call.clock, pauseMs * attempt, call.signal)
       state.changed = true
       state.rebind = attempt > 1
       try {
@@ -218,6 +221,12 @@ export class PutBack {
     const holder = await context.kernel.link(context.hostNs, baseline.name, call)
     const isFree = holder === undefined || (holder.parentDevice !== '' && (await cards.function(holder.parentDevice, call)) !== undefined)
     return isFree ? [`its netdev is named ${link.name}, not ${baseline.name}`] : []
+  }
+
+  async #untilFree(name: string, endMs: number, call: Call): Promise<void> {
+    const { kernel, hostNs } = this.#parts.context
+    do await sleep(call.clock, namePollMs, call.signal)
+    while (call.clock.monotonicMs() < endMs && (await kernel.link(hostNs, name, call)) !== undefined)
   }
 
   async #bringHome(view: VfView, baseline: VfBaseline, hint: Hint, call: Call): Promise<LinkInfo | undefined> {
