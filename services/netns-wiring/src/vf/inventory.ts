@@ -6,7 +6,7 @@ import { parseEndpointAlias } from '../domain/names.ts'
 import type { HostContext } from '../host-context.ts'
 import type { Cards, VfView } from './cards.ts'
 import type { VfSurroundings } from './surroundings.ts'
-import { baselineDifferences } from './verify.ts'
+import { baselineDifferences, overrideLeft } from './verify.ts'
 
 /** One VF as it was read, with what stands on its netdev or holds its device node. */
 export interface Seen {
@@ -133,7 +133,9 @@ export function stateOf(
       ? { state: 'new', reason: 'no baseline is recorded yet' }
       : { state: 'dirty', reason: `the netdev bears the mark of endpoint ${marked.endpointId}` }
   }
-  return differences.length > 0 ? { state: 'dirty', reason: differences.join(', ') } : { state: 'ready', reason: '' }
+  const override = overrideLeft(vf)
+  const dirt = override === '' ? differences : [...differences, `its driver_override is ${override}`]
+  return dirt.length > 0 ? { state: 'dirty', reason: dirt.join(', ') } : { state: 'ready', reason: '' }
 }
 
 /** What a VF is like that nobody uses; undefined while that cannot be said. */

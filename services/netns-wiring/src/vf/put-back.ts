@@ -76,7 +76,8 @@ export class PutBack {
       const differences = [...wrong, ...(call.clock.monotonicMs() < nameEndMs ? await this.#misnamed(view.link, baseline, state.named, call) : [])]
       const out = view.link !== undefined || !(hasNetdev(view, baseline) || isOnlyLent(view, baseline))
       if (differences.length === 0) {
-        if (!state.changed) await this.#parts.drivers.clearOverride(vf, call)
+        // Not where an endpoint that was whole is detached: to read the override waits for a lock.
+        if (!isInPlace) await this.#parts.drivers.clearOverride(vf, call)
         return { left: [], changed: state.changed, out: true, vf, reachable: true }
       }
       const reachable = view.info !== undefined

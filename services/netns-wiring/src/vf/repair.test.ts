@@ -230,3 +230,16 @@ test('an override that a process left when it was killed while it bound a VF ane
   t.deepEqual(lab.allocator.released, [lab.vf(0)])
   t.like(await lab.card.sysfs.virtualFunction(lab.vf(0)), { driver: 'igbvf', driverOverride: '' })
 })
+
+test('an override that was left on a VF that nobody has goes, whether the VF differs in more or not', async (t) => {
+  const lab = await VfLab.create(t)
+  for (const index of [0, 1]) await lab.card.tree.write(`${lab.card.tree.root}/bus/pci/devices/${lab.vf(index)}/driver_override`, 'ixgbevf')
+  lab.card.info(lab.vf(1)).vlan = 100
+  await lab.reported()
+  t.like(lab.allocator.vfs.get(lab.vf(0)), { state: 'dirty', reason: 'its driver_override is ixgbevf' })
+  await repair(lab)
+  for (const index of [0, 1]) {
+    t.like(await lab.card.sysfs.virtualFunction(lab.vf(index)), { driver: 'ixgbevf', driverOverride: '' })
+    t.is(lab.allocator.vfs.get(lab.vf(index))?.state, 'ready')
+  }
+})

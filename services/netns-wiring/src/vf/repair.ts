@@ -8,7 +8,7 @@ import { parseEndpointAlias } from '../domain/names.ts'
 import { Suspects } from '../domain/suspects.ts'
 import type { VfEndpoints, VfParts } from './endpoints.ts'
 import { type Seen, stateOf } from './inventory.ts'
-import { baselineDifferences } from './verify.ts'
+import { baselineDifferences, overrideLeft } from './verify.ts'
 
 interface Result {
   readonly outcome: 'clean' | 'repaired' | 'quarantined' | 'held'
@@ -96,7 +96,7 @@ export class VfRepairs {
       if (claim !== undefined || holder !== undefined) return { outcome: 'held', differences: [] }
       const { state } = stateOf({ ...seen, view }, { baseline, claimed: false }, quarantine.reason(view.vf))
       if (state === 'foreign') return { outcome: 'held', differences }
-      if (differences.length === 0) {
+      if (differences.length === 0 && overrideLeft(seen.view.vf) === '') {
         quarantine.clear(view.vf)
         return { outcome: 'clean', differences }
       }

@@ -59,6 +59,14 @@ export function baselineDifferences(view: VfView, baseline: VfBaseline): string[
   ]
 }
 
+/**
+ * What a process leaves that is killed while it binds a function's own driver anew: no other driver could have the VF. Only where
+ * it was read whole.
+ */
+export function overrideLeft({ driver, driverOverride }: VfView['vf']): string {
+  return driver === '' || isUserSpaceDriver(driver) ? '' : driverOverride
+}
+
 /** What a VF differs in from its endpoint's shape. `link`: its netdev, wherever it is. */
 export function shapeDifferences(view: VfView, link: LinkInfo | undefined, shape: VfShape): string[] {
   if (view.info === undefined) return ["its PF has no netdev in the host's namespace"]
