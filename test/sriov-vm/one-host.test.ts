@@ -99,7 +99,7 @@ test.serial('what igb lacks is refused with setting, device and remedy, and cost
   const before = (await allReady(control, 'h1', 4)).map(shapeOf)
   const limited = await startContainer(host.guest, 'limited')
   for (const [option, setting, more] of [
-    ['link_state', 'linkState disable', { link_state: 'disable' }],
+    ['link_state', 'link_state disable', { link_state: 'disable' }],
     ['vlanProto', 'vlanProto 802.1ad', { vlanProto: '802.1ad' }],
   ] as const) {
     const { code, json } = await limited.cni('ADD', on(50, more))
