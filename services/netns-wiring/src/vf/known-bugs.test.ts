@@ -1,4 +1,5 @@
 // Each bug that sriov-cni and its kin had or have, by its number there: none of them here.
+import { setTimeout } from 'node:timers/promises'
 import { type DetachRequest, type Endpoint, VfClaim } from '@heddle/contract'
 import test from 'ava'
 import { until, within } from '../testing/lab.ts'
@@ -218,6 +219,9 @@ test('a VF whose name another has for a moment, which is bound anew just then, g
   await lab.kernel.run([{ op: 'link.set', ns: 'own', name: other, rename: name }])
   const detached = detach(lab, endpoint)
   await until('it is on the host', () => lab.card.find(lab.vf(0))?.ns === 'own')
+  await until('it is reset', () => lab.card.info(lab.vf(0)).vlan === 0)
+  await setTimeout(100)
+  t.regex(lab.card.find(lab.vf(0))?.link.alias ?? '', /e1/, 'marked until it has its name: a process that starts now has to know')
   await lab.kernel.run([{ op: 'link.set', ns: 'own', name, rename: other }])
   t.true((await detached).existed)
   t.deepEqual(lab.dirt(lab.vf(0)), [])
@@ -231,6 +235,19 @@ test('a VF that hands which were killed had bound anew, and not named yet, gets 
   await within((call) => lab.wiring.repairVfs({ pci: '' }, call))
   t.deepEqual(lab.allocator.released, [lab.vf(0)])
   t.deepEqual(lab.dirt(lab.vf(0)), [])
+})
+
+test("two VFs that have one another's name, since hands were killed while both were bound anew, get their own", async (t) => {
+  const lab = await VfLab.create(t)
+  const names = [0, 1].map((index) => lab.claim(index, `e${index}`).vf?.baseline?.name ?? '') as [string, string]
+  const rename = (name: string, to: string) => ({ op: 'link.set', ns: 'own', name, rename: to }) as const
+  await lab.kernel.run([rename(names[0], 'x'), rename(names[1], names[0]), rename('x', names[1])])
+  for (const index of [0, 1]) {
+    const claim = lab.allocator.claims.get(lab.vf(index))
+    lab.allocator.claims.set(lab.vf(index), VfClaim.fromPartial({ ...claim, releasing: true }))
+  }
+  await within((call) => lab.wiring.repairVfs({ pci: '' }, call))
+  for (const index of [0, 1]) t.deepEqual(lab.dirt(lab.vf(index)), [])
 })
 
 test("a VF that is dirty from a lost DEL is put back before it is handed out, so that its dirt becomes nobody's original", async (t) => {

@@ -44,6 +44,16 @@ export interface PutBackResult {
   readonly reachable: boolean
 }
 
+/** Of one run. */
+interface State {
+  changed: boolean
+  /** Its netdev was ours or was made anew, so its name is ours to give. */
+  named: boolean
+  readonly nameEndMs: number
+  rebind: boolean
+  isNew: boolean
+}
+
 const tries = 4
 const pauseMs = 100
 /** A VF that is bound anew has the first name that is free, another's perhaps, until it has been given its own; others may follow it. */
@@ -65,15 +75,18 @@ export class PutBack {
     const found = await this.#look(pci, hint, call)
     const isInPlace = found?.place !== undefined
     let view = isInPlace ? await this.#atOnce(found.view, found.place, baseline, call) : found?.view
-    const state = { changed: isInPlace, named: isInPlace || hint.endpointId !== undefined, rebind: false, isNew: !isInPlace && view?.link?.alias === '' }
     const nameEndMs = call.clock.monotonicMs() + Math.min(nameWaitMs, remainingMs(call) / 2)
+    const named = isInPlace || hint.endpointId !== undefined
+    const state: State = { changed: isInPlace, named, nameEndMs, rebind: false, isNew: !isInPlace && view?.link?.alias === '' }
     let left: string[] = []
     for (let attempt = 0; ; attempt++) {
       if (attempt > 0) view = await cards.read(pci, call)
       if (view === undefined) return { left: [], changed: state.changed, out: true, vf: undefined, reachable: true }
       const { vf } = view
-      const wrong = baselineDifferences(view, baseline)
-      const differences = [...wrong, ...(call.clock.monotonicMs() < nameEndMs ? await this.#misnamed(view.link, baseline, state.named, call) : [])]
+      const misnamed = call.clock.monotonicMs() < nameEndMs ? await this.#misnamed(view.link, baseline, state.named, call) : []
+      // Its mark stays until it has its name, so that a process that starts anew gives it that.
+      const wrong = baselineDifferences(misnamed.length > 0 ? unmarked(view) : view, baseline)
+      const differences = [...wrong, ...misnamed]
       const out = view.link !== undefined || !(hasNetdev(view, baseline) || isOnlyLent(view, baseline))
       if (differences.length === 0) {
         // Not where an endpoint that was whole is detached: to read the override waits for a lock.
@@ -84,7 +97,8 @@ export class PutBack {
       if ((attempt >= tries && wrong.length > 0) || (attempt > 0 && out && !reachable)) {
         return { left: left.length > 0 ? left : differences, changed: state.changed, out, vf, reachable }
       }
-      if (wrong.length === 0) await this.#untilFree(baseline.name, nameEndMs, call)
+      // One that was made anew gets out of the way first: two may have one another's name.
+      if (wrong.length === 0 && (attempt > 0 || !state.isNew)) await this.#untilFree(baseline.name, nameEndMs, call)
       else if (attempt > 0) await sleep(call.clock, pauseMs * attempt, call.signal)
       state.changed = true
       state.rebind = attempt > 1
@@ -136,7 +150,7 @@ export class PutBack {
     return after ?? cards.read(view.vf.pci, call)
   }
 
-  async #once(before: VfView, baseline: VfBaseline, hint: Hint, state: { named: boolean; rebind: boolean; isNew: boolean }, call: Call): Promise<void> {
+  async #once(before: VfView, baseline: VfBaseline, hint: Hint, state: State, call: Call): Promise<void> {
     const { context, cards, drivers } = this.#parts
     const { pci } = before.vf
     const ns = context.hostNs
@@ -187,18 +201,19 @@ export class PutBack {
   }
 
   /** Name, MAC, MTU; the mark goes last: until then a process that starts anew sees that the VF was not put back. */
-  async #settle(pci: string, link: LinkInfo, baseline: VfBaseline, { named, isNew }: { named: boolean; isNew: boolean }, call: Call): Promise<void> {
+  async #settle(pci: string, link: LinkInfo, baseline: VfBaseline, { named, nameEndMs, isNew }: State, call: Call): Promise<void> {
     const { context } = this.#parts
     const ns = context.hostNs
     const wrongName = (await this.#misnamed(link, baseline, named, call)).length > 0
     // Another VF's may have been given it when that was bound anew, as this one that one's: then out of its way.
     const taken = wrongName && (await context.kernel.link(ns, baseline.name, call)) !== undefined
     const name = !wrongName || (taken && !isNew) ? link.name : taken ? refugeVfName(pci) : baseline.name
+    const waits = taken && call.clock.monotonicMs() < nameEndMs
     const mtu = baseline.settings?.mtu
     const changes = {
       ...(link.mac === baseline.mac || baseline.mac === '' ? {} : { mac: baseline.mac }),
       ...(mtu === undefined || link.mtu === mtu ? {} : { mtu }),
-      ...(link.alias === '' ? {} : { alias: '' }),
+      ...(link.alias === '' || waits ? {} : { alias: '' }),
     }
     await context.kernel.run(
       [
@@ -257,6 +272,10 @@ export class PutBack {
     }
     return undefined
   }
+}
+
+function unmarked(view: VfView): VfView {
+  return view.link === undefined ? view : { ...view, link: { ...view.link, alias: '' } }
 }
 
 /** Whether a netdev is to be somewhere: the VF has its own kernel driver. */

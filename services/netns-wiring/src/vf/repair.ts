@@ -29,23 +29,28 @@ export class VfRepairs {
 
   /** What the timer does. */
   async round(call: Call): Promise<void> {
-    const { reporter, context } = this.#parts
+    const { reporter } = this.#parts
     // Nothing is known of claims without a fresh answer.
     if (!(await reporter.tell(call)) || !reporter.hasDevices) return
-    let changed = false
-    for (const seen of reporter.seen) {
-      // Read a moment ago: only what there is to do something about is read again.
-      if (this.#asSeen(seen) !== undefined) continue
-      const { outcome, differences } = await this.#one(seen, false, call).catch((error: unknown): Result => {
-        if (call.signal.aborted) throw error
-        context.logger.warn({ err: error, vf: seen.view.vf.pci }, 'a VF could not be looked after; trying again')
-        return { outcome: 'held', differences: [] }
-      })
-      if (outcome === 'repaired') context.logger.info({ vf: seen.view.vf.pci, differences }, 'a VF was put back to its baseline')
-      changed ||= outcome === 'repaired' || (outcome === 'quarantined' && differences.length > 0)
-    }
-    changed = (await this.#putBackStrays(call)) || changed
-    if (changed) await reporter.tell(call)
+    // Read a moment ago: only what there is to do something about is read again. Side by side: one may wait for a name that another has.
+    const found = reporter.seen.filter((seen) => this.#asSeen(seen) === undefined)
+    const results = await Promise.all(found.map((seen) => this.#lookAfter(seen, call)))
+    const strays = await this.#putBackStrays(call)
+    if (strays || results.some(({ outcome, differences }) => outcome === 'repaired' || (outcome === 'quarantined' && differences.length > 0)))
+      await reporter.tell(call)
+  }
+
+  /** One that cannot be looked after does not keep the others from it. */
+  async #lookAfter(seen: Seen, call: Call): Promise<Result> {
+    const { context } = this.#parts
+    const { pci: vf } = seen.view.vf
+    const result = await this.#one(seen, false, call).catch((error: unknown): Result => {
+      if (call.signal.aborted) throw error
+      context.logger.warn({ err: error, vf }, 'a VF could not be looked after; trying again')
+      return { outcome: 'held', differences: [] }
+    })
+    if (result.outcome === 'repaired') context.logger.info({ vf, differences: result.differences }, 'a VF was put back to its baseline')
+    return result
   }
 
   /** Every VF, or one; those in quarantine too, whenever they were tried last. Throws vf-unknown, unavailable. */
@@ -53,11 +58,10 @@ export class VfRepairs {
     const { reporter, cards } = this.#parts
     if (pci !== '') await cards.get(pci, call)
     await reporter.now(call)
-    const repairs: VfRepair[] = []
-    for (const seen of reporter.seen) {
-      if (pci !== '' && seen.view.vf.pci !== pci) continue
-      repairs.push({ pci: seen.view.vf.pci, ...(this.#asSeen(seen) ?? (await this.#one(seen, true, call))) })
-    }
+    const meant = reporter.seen.filter(({ view }) => pci === '' || view.vf.pci === pci)
+    const repairs = await Promise.all(
+      meant.map(async (seen): Promise<VfRepair> => ({ pci: seen.view.vf.pci, ...(this.#asSeen(seen) ?? (await this.#one(seen, true, call))) })),
+    )
     await reporter.tell(call)
     return repairs
   }
