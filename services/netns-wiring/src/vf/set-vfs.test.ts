@@ -3,7 +3,7 @@
 import { setTimeout } from 'node:timers/promises'
 import { presets } from '@heddle/testkit'
 import test from 'ava'
-import { within } from '../testing/lab.ts'
+import { until, within } from '../testing/lab.ts'
 import { network, pf, VfLab } from '../testing/vf-lab.ts'
 
 const setVfs = (lab: VfLab, count: number, name = 'eth0') => within((call) => lab.wiring.setVfs({ pf: name, count }, call))
@@ -169,4 +169,19 @@ test('VFs that a slow driver makes are examined and offered although nobody wait
   while (lab.allocator.holds.size > 0) await setTimeout(20)
   t.is(lab.vfs.length, 2)
   t.true(lab.vfs.every((pci) => lab.allocator.vfs.get(pci)?.state === 'ready'))
+})
+
+test('of two who change a PF at once the second waits, and the PF is held until both are done', async (t) => {
+  const lab = await VfLab.create(t, { functions: [presets.igb({ pci: pf })] })
+  const [first, second] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+  lab.card.tree.beforeWrite = (path, value) => (path.endsWith('sriov_numvfs') && value !== '0' ? (value === '2' ? first.promise : second.promise) : undefined)
+  const both = [setVfs(lab, 2), setVfs(lab, 3)]
+  await until('the PF is held', () => lab.allocator.holds.size === 1)
+  first.resolve()
+  await both[0]
+  await until('the second has its turn', () => lab.card.tree.written.some((write) => write.endsWith('sriov_numvfs=3')))
+  t.is(lab.allocator.holds.size, 1)
+  second.resolve()
+  t.is((await both[1])?.vfs.length, 3)
+  t.is(lab.allocator.holds.size, 0)
 })

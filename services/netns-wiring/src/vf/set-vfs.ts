@@ -17,28 +17,37 @@ const carrierWaitMs = 5000
 /** Throws pf-unknown, pf-in-use, invalid-argument, kernel-refused, unavailable. */
 export async function setVfs(parts: VfParts, wanted: { readonly pf: string; readonly count: number }, call: Call): Promise<SetVfsResponse> {
   const { context, reporter } = parts
-  const { host } = context
-  const pf = await findPf(parts, wanted.pf, call)
-  if (wanted.count > pf.totalVfs) {
-    throw invalid('count', `PF ${nameOf(pf)} has at most ${pf.totalVfs} VFs, not ${wanted.count}`, `choose 0 to ${pf.totalVfs}`)
-  }
-  if (pf.numVfs !== wanted.count) {
-    const allocator = context.bus.client(busServices.vfAllocator)
-    // The allocator must know of this process before it holds for it.
-    await reporter.now(call)
-    await allocator.holdPf({ host, pf: pf.pci, epoch: reporter.epoch }, call)
+  const { pci } = await findPf(parts, wanted.pf, call)
+  // One at a time: the end of one would let go of the PF while the kernel is at the next.
+  const done = parts.vfQueue.run(pci, () => {
+    call.signal.throwIfAborted()
     // The kernel ends what it began, whether the caller still waits or not; so do we, or VFs stay half made and the PF held.
-    const changed = withCall(undoCall(call, changeMs), (own) => change(parts, pf, wanted.count, own)).finally(() =>
-      withCall(undoCall(call, unholdMs), (late) => allocator.unholdPf({ host, pf: pf.pci }, late)).catch((error: unknown) =>
-        context.logger.warn({ err: error, pf: pf.pci }, 'a PF is held until these hands start anew: no VF of it is claimed'),
-      ),
+    return withCall(undoCall(call, changeMs), (own) => set(parts, pci, wanted.count, own))
+  })
+  done.catch((error: unknown) => {
+    if (call.signal.aborted) context.logger.warn({ err: error, pf: pci }, 'the number of VFs was not changed as asked; nobody waits for it any more')
+  })
+  await raceCall(done, call)
+  return { pf: reporter.pfs.find((pf) => pf.pci === pci), vfs: reporter.messages().filter((vf) => vf.pf === pci) }
+}
+
+async function set(parts: VfParts, pci: string, count: number, call: Call): Promise<void> {
+  const { context, reporter } = parts
+  const { host } = context
+  const pf = await findPf(parts, pci, call)
+  if (count > pf.totalVfs) throw invalid('count', `PF ${nameOf(pf)} has at most ${pf.totalVfs} VFs, not ${count}`, `choose 0 to ${pf.totalVfs}`)
+  // The allocator must know of this process before it holds for it.
+  await reporter.now(call)
+  if (pf.numVfs === count) return
+  const allocator = context.bus.client(busServices.vfAllocator)
+  await allocator.holdPf({ host, pf: pci, epoch: reporter.epoch }, call)
+  try {
+    await change(parts, pf, count, call)
+  } finally {
+    await withCall(undoCall(call, unholdMs), (late) => allocator.unholdPf({ host, pf: pci }, late)).catch((error: unknown) =>
+      context.logger.warn({ err: error, pf: pci }, 'a PF is held until these hands start anew: no VF of it is claimed'),
     )
-    changed.catch((error: unknown) => {
-      if (call.signal.aborted) context.logger.warn({ err: error, pf: pf.pci }, 'the number of VFs was not changed as asked; nobody waits for it any more')
-    })
-    await raceCall(changed, call)
-  } else await reporter.now(call)
-  return { pf: reporter.pfs.find(({ pci }) => pci === pf.pci), vfs: reporter.messages().filter((vf) => vf.pf === pf.pci) }
+  }
 }
 
 async function change(parts: VfParts, pf: PhysicalFunction, count: number, call: Call): Promise<void> {
