@@ -1,21 +1,10 @@
 import test from 'ava'
 import { announcementFrames } from '../announce/frames.ts'
+import { bytes, golden, hex } from '../testing/golden.ts'
 import * as address from './address.ts'
 import * as c from './constants.ts'
 import { deleteGroup, newLink, setBridgePort } from './link-build.ts'
 import { deleteEntry, replaceEntry } from './neighbour.ts'
-import { littleEndian, MessageWriter } from './wire.ts'
-
-/** Little-endian machines only: the bytes are those that iproute2 sends on them, attribute for attribute. */
-const golden = littleEndian ? test : test.skip
-
-function bytes(build: (writer: MessageWriter) => void): string {
-  const writer = new MessageWriter()
-  build(writer)
-  return Buffer.from(writer.bytes).toString('hex')
-}
-
-const hex = (...parts: string[]) => parts.join('').replaceAll(' ', '')
 
 golden('veth with its peer in another namespace', (t) => {
   t.is(

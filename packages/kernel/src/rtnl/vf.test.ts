@@ -1,21 +1,11 @@
 import test from 'ava'
+import { bytes, golden, hex } from '../testing/golden.ts'
 import type { VfInfo } from '../types.ts'
 import * as c from './constants.ts'
 import { changeAltName, newLink, setLink } from './link-build.ts'
 import { readAltNames, readLink } from './link-parse.ts'
 import { getVfs, readVfs, setVf, type VfSettings } from './vf.ts'
-import { InvalidValue, littleEndian, MalformedMessage, MessageReader, MessageWriter } from './wire.ts'
-
-/** Little-endian machines only: attribute for attribute what iproute2 6.1 sends on them. */
-const golden = littleEndian ? test : test.skip
-
-function bytes(build: (writer: MessageWriter) => void): string {
-  const writer = new MessageWriter()
-  build(writer)
-  return Buffer.from(writer.bytes).toString('hex')
-}
-
-const hex = (...parts: string[]) => parts.join('').replaceAll(' ', '')
+import { InvalidValue, MalformedMessage, MessageReader, MessageWriter } from './wire.ts'
 
 golden('every setting of a VF in one request, in the order in which the kernel takes them', (t) => {
   const settings: VfSettings = {

@@ -4,15 +4,10 @@ import { presets } from '@heddle/testkit'
 import test from 'ava'
 import { FakeKernel } from '../testing/fake-kernel.ts'
 import { until, within } from '../testing/lab.ts'
+import { attach, detach } from '../testing/vf-calls.ts'
 import { network, pf, VfLab } from '../testing/vf-lab.ts'
 
 const mac = '02:11:22:33:44:55'
-const attach = async (lab: VfLab, endpoint: ReturnType<VfLab['claim']>) => {
-  await within((call) => lab.wiring.prepare({ network, endpoint }, call))
-  return within((call) => lab.wiring.attach({ network, endpoint, routes: [] }, call))
-}
-const detach = (lab: VfLab, endpoint: ReturnType<VfLab['claim']>) =>
-  within((call) => lab.wiring.detach({ endpointId: endpoint.id, networkId: 'n1', sandbox: endpoint.sandbox, interfaceName: 'net1', vf: endpoint.vf }, call))
 
 test('a VF is set by one request, moved by one, and has its address; detached, it is as it was', async (t) => {
   const lab = await VfLab.create(t)

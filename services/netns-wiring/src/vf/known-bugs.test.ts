@@ -1,20 +1,12 @@
 // Each bug that sriov-cni and its kin had or have, by its number there: none of them here.
 import { setTimeout } from 'node:timers/promises'
-import { type DetachRequest, type Endpoint, VfClaim } from '@heddle/contract'
+import { VfClaim } from '@heddle/contract'
 import test from 'ava'
 import { until, within } from '../testing/lab.ts'
-import { network, VfLab } from '../testing/vf-lab.ts'
+import { attach, detach, repair } from '../testing/vf-calls.ts'
+import { VfLab } from '../testing/vf-lab.ts'
 
 const mac = '02:11:22:33:44:55'
-const attach = async (lab: VfLab, endpoint: Endpoint) => {
-  await within((call) => lab.wiring.prepare({ network, endpoint }, call))
-  return within((call) => lab.wiring.attach({ network, endpoint, routes: [] }, call))
-}
-const detach = (lab: VfLab, endpoint: Endpoint, parts: Partial<DetachRequest> = {}) =>
-  within((call) =>
-    lab.wiring.detach({ endpointId: endpoint.id, networkId: 'n1', sandbox: endpoint.sandbox, interfaceName: 'net1', vf: endpoint.vf, ...parts }, call),
-  )
-const repair = (lab: VfLab) => within((call) => lab.wiring.repairVfs({}, call))
 
 test('#219: a late DEL of an old endpoint leaves the VF of the new one alone, after a restart too', async (t) => {
   const lab = await VfLab.create(t)

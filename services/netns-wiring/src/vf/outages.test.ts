@@ -1,21 +1,12 @@
 // A PF that is gone or down, VFs made anew, reads that hang, many events at once: what is said, and what is left alone.
-import type { DetachRequest, Endpoint } from '@heddle/contract'
 import { withCall } from '@heddle/core'
 import { presets } from '@heddle/testkit'
 import test from 'ava'
-import { until, within } from '../testing/lab.ts'
+import { until } from '../testing/lab.ts'
+import { attach, detach, repair } from '../testing/vf-calls.ts'
 import { network, pf, VfLab } from '../testing/vf-lab.ts'
 
 const mac = '02:11:22:33:44:55'
-const attach = async (lab: VfLab, endpoint: Endpoint) => {
-  await within((call) => lab.wiring.prepare({ network, endpoint }, call))
-  return within((call) => lab.wiring.attach({ network, endpoint, routes: [] }, call))
-}
-const detach = (lab: VfLab, endpoint: Endpoint, parts: Partial<DetachRequest> = {}) =>
-  within((call) =>
-    lab.wiring.detach({ endpointId: endpoint.id, networkId: 'n1', sandbox: endpoint.sandbox, interfaceName: 'net1', vf: endpoint.vf, ...parts }, call),
-  )
-const repair = (lab: VfLab) => within((call) => lab.wiring.repairVfs({}, call))
 
 test("a VF that was made anew under its endpoint is nobody's: the next one has it, and a late DEL of the old one leaves it alone", async (t) => {
   const lab = await VfLab.create(t)
@@ -82,10 +73,10 @@ test('while the PF is in another namespace its VFs are refused with what to do, 
   t.true((await detach(lab, endpoint)).existed)
   t.is(lab.card.find(lab.vf(0))?.ns, 'own')
   lab.allocator.free(lab.vf(0))
-  t.is((await repair(lab)).repairs[0]?.outcome, 'held')
+  t.is((await repair(lab))[0]?.outcome, 'held')
   t.is(lab.allocator.vfs.get(lab.vf(0))?.state, 'foreign')
   await lab.kernel.run([{ op: 'link.move', ns: { path: '/ns/d' }, name: 'eth9', to: 'own' }])
-  t.is((await repair(lab)).repairs[0]?.outcome, 'repaired')
+  t.is((await repair(lab))[0]?.outcome, 'repaired')
   t.deepEqual(lab.dirt(lab.vf(0)), [])
 })
 

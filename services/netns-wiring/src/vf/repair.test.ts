@@ -3,9 +3,9 @@ import { VfClaim } from '@heddle/contract'
 import { presets } from '@heddle/testkit'
 import test from 'ava'
 import { until, within } from '../testing/lab.ts'
+import { repair } from '../testing/vf-calls.ts'
 import { network, pf, VfLab } from '../testing/vf-lab.ts'
 
-const repair = async (lab: VfLab, pci = '') => (await within((call) => lab.wiring.repairVfs({ pci }, call))).repairs
 const outcomes = async (lab: VfLab) => (await repair(lab)).map(({ outcome }) => outcome)
 const state = (lab: VfLab, index: number) => lab.allocator.vfs.get(lab.vf(index))
 
