@@ -3,6 +3,7 @@
  * leads nowhere or to another guest. Beside it a control link, which reaches this machine's loopback only: commands come in by a
  * forwarded port, and one port, NATS, goes out. Its /usr is this machine's, read-only.
  */
+import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
@@ -143,26 +144,30 @@ async function answers(program: Program, port: number): Promise<boolean> {
   )
 }
 
-/** Answer of the control link: `<code> <bytes of stdout> <bytes of stderr>\n` and both. */
-function command(program: Program, port: number, script: string, timeoutMs: number): Promise<RunResult> {
-  return new Promise((resolve, reject) => {
-    const chunks: Buffer[] = []
-    const socket = connect({ host: '127.0.0.1', port, allowHalfOpen: true }, () => socket.end(script))
-    const fail = (why: string) => {
-      clearTimeout(limit)
-      socket.destroy()
-      reject(new Error(`${why} of\n${script}\n${program.running ? '' : program.log()}`))
+/** A connection that was cut is made anew, under the same name: the guest runs a command of one name once. */
+async function command(program: Program, port: number, script: string, timeoutMs: number): Promise<RunResult> {
+  const request = `${randomUUID()} ${Buffer.byteLength(script)}\n${script}`
+  const limit = AbortSignal.timeout(timeoutMs)
+  for (;;) {
+    try {
+      return await exchange(port, request, limit)
+    } catch (error) {
+      const why = limit.aborted ? `no answer within ${timeoutMs} ms` : (error as Error).message
+      if (limit.aborted || !program.running) throw new Error(`${why} of\n${script}\n${program.running ? '' : program.log()}`)
+      await delay(100)
     }
-    const limit = setTimeout(() => fail(`no answer within ${timeoutMs} ms`), timeoutMs)
-    socket.on('data', (chunk: Buffer) => chunks.push(chunk))
-    socket.on('error', (error) => fail(error.message))
-    socket.on('end', () => {
-      const all = Buffer.concat(chunks)
-      const [code, stdout, stderr] = all.subarray(0, all.indexOf(10)).toString().split(' ').map(Number)
-      const body = all.subarray(all.indexOf(10) + 1)
-      if (code === undefined || stdout === undefined || body.length !== stdout + (stderr ?? 0)) return fail('a cut answer')
-      clearTimeout(limit)
-      resolve({ code, stdout: body.subarray(0, stdout).toString(), stderr: body.subarray(stdout).toString() })
-    })
-  })
+  }
+}
+
+/** The answer: `<code> <bytes of stdout> <bytes of stderr>\n` and both. */
+async function exchange(port: number, request: string, signal: AbortSignal): Promise<RunResult> {
+  const socket = connect({ host: '127.0.0.1', port, signal })
+  const chunks: Buffer[] = []
+  socket.write(request)
+  for await (const chunk of socket) chunks.push(chunk)
+  const all = Buffer.concat(chunks)
+  const [code, stdout, stderr] = all.subarray(0, all.indexOf(10)).toString().split(' ').map(Number)
+  const body = all.subarray(all.indexOf(10) + 1)
+  if (code === undefined || stdout === undefined || body.length !== stdout + (stderr ?? 0)) throw new Error(`cut after ${all.length} bytes`)
+  return { code, stdout: body.subarray(0, stdout).toString(), stderr: body.subarray(stdout).toString() }
 }
