@@ -1,8 +1,8 @@
 /** What may be said of VFs, checked and put into canonical form before it becomes a key, a path or a setting of a card. */
-import type { VfSelector, VfSettings, VlanRange } from '@heddle/contract'
+import type { SriovNetwork, VfSelector, VfSettings, VlanRange } from '@heddle/contract'
 import { AddressError, canonicalMac, canonicalPci, parseIndexes, parseMac } from '@heddle/net'
 import { invalid } from './errors.ts'
-import { checkHostName, checkInterfaceName } from './ids.ts'
+import { checkHostName, checkInterfaceName, checkNetworkName } from './ids.ts'
 
 const maxEntries = 256
 /** 4095 is reserved (IEEE 802.1Q table 9-2). */
@@ -78,6 +78,43 @@ function checkTrunk(trunk: readonly VlanRange[], vlan: number, field: string): v
     if (first < 1 || last > maxVlan || first > last)
       throw invalid(`${field}[${index}]`, `${first} to ${last} is not a range of VLANs`, `use 1 to ${maxVlan}, the lower one first`)
   }
+}
+
+/** Which VFs a network's endpoints get and how they are set, in canonical form. Throws invalid-argument. */
+export function checkSriovNetwork({ pool, selector, settings, policy, driver, apart, near }: SriovNetwork, field: string): SriovNetwork {
+  if (settings?.mac !== undefined)
+    throw invalid(`${field}.settings.mac`, 'a MAC is of one endpoint, not of a network', 'give it where the endpoint is attached')
+  return {
+    pool: pool === '' ? '' : checkNetworkName(pool, `${field}.pool`),
+    selector: selector && checkVfSelector(selector, `${field}.selector`),
+    settings: settings && checkVfSettings(settings, `${field}.settings`),
+    policy: checkVfPolicy(policy, `${field}.policy`),
+    driver: checkVfDriver(driver, `${field}.driver`),
+    apart,
+    near: checkVfNear(near, `${field}.near`),
+  }
+}
+
+/** Empty: none is said. */
+export function checkVfPolicy(policy: string, field: string): string {
+  if (!['', 'pack', 'spread'].includes(policy)) throw invalid(field, `policy ${JSON.stringify(policy.slice(0, 80))} is unknown`, 'use "pack" or "spread"')
+  return policy
+}
+
+/** A user-space driver that a VF can be bound to; empty: its kernel driver. */
+export function checkVfDriver(driver: string, field: string): string {
+  if (driver !== '' && driver !== 'vfio-pci')
+    throw invalid(
+      field,
+      `driver ${JSON.stringify(driver.slice(0, 80))} is no user-space driver known here`,
+      'use "vfio-pci", or leave it empty for the kernel driver',
+    )
+  return driver
+}
+
+/** `node:1`, or the address of a PCI device; empty: wherever. */
+export function checkVfNear(near: string, field: string): string {
+  return near === '' || /^node:\d{1,4}$/.test(near) ? near : checkPci(near, field)
 }
 
 function checkRate(rate: number, field: string): void {

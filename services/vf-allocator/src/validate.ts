@@ -1,6 +1,6 @@
 /** Checks of requests, field by field, before anything is looked up. What comes out is canonical. */
 import type { Pf, Vf, VfAllocatorClaimRequest, VfAllocatorReportRequest, VfPool, VfSelector } from '@heddle/contract'
-import { checkHostName, checkNetworkName, checkOpaqueId, checkPci, checkVfSelector, invalid } from '@heddle/core'
+import { checkHostName, checkNetworkName, checkOpaqueId, checkPci, checkVfDriver, checkVfNear, checkVfPolicy, checkVfSelector, invalid } from '@heddle/core'
 import type { Reported } from './domain/inventory.ts'
 
 export interface Asked {
@@ -17,10 +17,7 @@ export interface Asked {
   readonly networkId: string
 }
 
-const policies = ['', 'pack', 'spread']
 const reservers = ['', 'kubelet']
-/** User-space drivers a VF can be bound to. */
-const drivers = ['', 'vfio-pci']
 const maxSelectors = 64
 /** Far more than the functions of any machine; their record has to fit a request of etcd (1.5 MiB). */
 const maxVfs = 1_500
@@ -38,8 +35,8 @@ export function checkClaim(request: VfAllocatorClaimRequest): { readonly asked: 
     pci: request.pci === '' ? '' : checkPci(request.pci, 'pci'),
     pool: request.pool === '' ? '' : checkNetworkName(request.pool, 'pool'),
     selector: meaningful(request.selector && checkVfSelector(request.selector, 'selector')),
-    policy: checkPolicy(policy, 'policy'),
-    near: checkNear(request.near),
+    policy: checkVfPolicy(policy, 'policy'),
+    near: checkVfNear(request.near, 'near'),
     apart: request.apart,
     group: group === '' ? '' : checkOpaqueId(group, 'group'),
     networkId: networkId === '' ? '' : checkOpaqueId(networkId, 'networkId'),
@@ -73,17 +70,11 @@ export function checkPool(pool: VfPool | undefined): VfPool {
   if (pool === undefined) throw invalid('pool', 'the pool is missing', 'give its name and selectors')
   if (pool.selectors.length === 0 || pool.selectors.length > maxSelectors)
     throw invalid('pool.selectors', `a pool of ${pool.selectors.length} selectors is not possible`, `give 1 to ${maxSelectors}; an empty one matches every VF`)
-  if (!drivers.includes(pool.driver))
-    throw invalid(
-      'pool.driver',
-      `driver ${JSON.stringify(pool.driver.slice(0, 80))} is no user-space driver known here`,
-      'use "vfio-pci", or leave it empty for the kernel driver',
-    )
   return {
     name: checkNetworkName(pool.name, 'pool.name'),
     selectors: pool.selectors.map((selector, index) => checkVfSelector(selector, `pool.selectors[${index}]`)),
-    policy: checkPolicy(pool.policy, 'pool.policy') || 'pack',
-    driver: pool.driver,
+    policy: checkVfPolicy(pool.policy, 'pool.policy') || 'pack',
+    driver: checkVfDriver(pool.driver, 'pool.driver'),
     resourceName: checkResourceName(pool.resourceName),
     createdAt: '',
     revision: 0n,
@@ -95,16 +86,6 @@ function checkResourceName(name: string): string {
   const shape = /^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?\/[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$/
   if (name === '' || shape.test(name)) return name
   throw invalid('pool.resourceName', `${JSON.stringify(name.slice(0, 80))} is not the name of a resource`, 'write it as prefix/name, e.g. heddle.dev/fast')
-}
-
-function checkPolicy(policy: string, field: string): string {
-  if (!policies.includes(policy)) throw invalid(field, `policy ${JSON.stringify(policy.slice(0, 80))} is unknown`, 'use "pack" or "spread"')
-  return policy
-}
-
-function checkNear(near: string): string {
-  if (near === '' || /^node:\d{1,4}$/.test(near)) return near
-  return checkPci(near, 'near')
 }
 
 /** A selector that narrows nothing is none, so that no message speaks of it. */

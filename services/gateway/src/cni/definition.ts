@@ -46,6 +46,7 @@ const sriovSchema = only({
   policy: text.optional(),
   driver: text.optional(),
   apart: z.boolean().optional(),
+  near: text.optional(),
 })
 
 export const definitionSchema = only({

@@ -160,10 +160,15 @@ test('a network defined in the configuration is made with all that is said of it
   const { cni, cluster } = t.context.gateway
   const settings = { vlan: 100, vlanProto: '802.1ad', spoofchk: false, trunk: [] }
   const selector = { pfNames: ['eth0#2-3'] }
-  const heddle = { kind: 'sriov', subnets: ['10.7.0.0/24'], sriov: { selector, settings, policy: 'spread', apart: true } }
+  const heddle = { kind: 'sriov', subnets: ['10.7.0.0/24'], sriov: { selector, settings, policy: 'spread', apart: true, near: 'node:0' } }
   const config = { cniVersion: '1.1.0', name: 'green', type: 'heddle', heddle }
   t.is((await cni(vfEnv, config)).json.interfaces[0].pciID, vfPci(2))
-  t.like([...cluster.networks.values()][0]?.sriov, { policy: 'spread', apart: true, settings: { vlan: 100, vlanProto: '802.1ad', spoofchk: false } })
+  t.like([...cluster.networks.values()][0]?.sriov, {
+    policy: 'spread',
+    apart: true,
+    near: 'node:0',
+    settings: { vlan: 100, vlanProto: '802.1ad', spoofchk: false },
+  })
   t.is((await cni({ ...vfEnv, CNI_CONTAINERID: 'c2' }, config)).exitCode, 0)
   const other = { ...config, heddle: { ...heddle, sriov: { selector, settings: { vlan: 101 } } } }
   const refused = await cni({ ...vfEnv, CNI_CONTAINERID: 'c3' }, other)

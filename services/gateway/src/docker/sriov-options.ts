@@ -4,7 +4,7 @@
  * privileged, rocehoplimit).
  */
 import { SriovNetwork, VfSettings, type VlanRange } from '@heddle/contract'
-import { checkInterfaceName, checkVfSettings, HeddleError, invalid } from '@heddle/core'
+import { checkInterfaceName, checkVfNear, checkVfSettings, HeddleError, invalid } from '@heddle/core'
 import { indexesField, named } from '../fields.ts'
 
 /** Options of a network by name; each with its field, so that a refusal names what the user wrote. */
@@ -28,6 +28,7 @@ export const sriovOptions = {
   max_tx_rate: 'Mbit/s',
   link_state: 'auto, enable or disable',
   policy: 'pack or spread',
+  near: 'PCI device whose NUMA node it is to be on, or node:1',
   prefix: "of the interface's name in the container; default eth",
 } as const
 type SriovOption = keyof typeof sriovOptions
@@ -100,13 +101,14 @@ export function modernise(given: Given): Given {
 /** Undefined when none of the options is given. Fails with invalid-argument. */
 export function parseSriovOptions(given: Given): SriovNetwork | undefined {
   if (![...given.keys()].some((key) => key !== 'prefix' && Object.hasOwn(sriovOptions, key))) return undefined
-  const pf = given.get('pf')
+  const [pf, near] = [given.get('pf'), given.get('near')]
   const settings = settingsOf(given)
   return SriovNetwork.fromPartial({
     pool: given.get('pool')?.value ?? '',
     ...(pf === undefined ? {} : { selector: { pfNames: [pfOption(pf)] } }),
     ...(settings === undefined ? {} : { settings }),
     policy: choice(given.get('policy'), ['pack', 'spread']) ?? '',
+    near: near === undefined ? '' : checkVfNear(near.value, near.spelling),
   })
 }
 
@@ -127,6 +129,7 @@ export function sriovText(sriov: SriovNetwork | undefined): Readonly<Record<Excl
     max_tx_rate: String(settings?.maxTxRate ?? ''),
     link_state: settings?.linkState ?? '',
     policy: sriov?.policy ?? '',
+    near: sriov?.near ?? '',
   }
 }
 

@@ -77,12 +77,12 @@ test('every option reaches the network, and the former ones are spellings of the
   const { gateway } = t.context
   const { cluster } = gateway
   cluster.vfs.addPool({ name: 'fast', selectors: [{}] })
-  const rates = { min_tx_rate: '10', max_tx_rate: '1000', link_state: 'enable', policy: 'spread', prefix: 'net' }
+  const rates = { min_tx_rate: '10', max_tx_rate: '1000', link_state: 'enable', policy: 'spread', near: '3b:00.0', prefix: 'net' }
   const vlan = { vlan: '7', vlan_qos: '3', vlan_proto: '802.1ad' }
   await caller(gateway, 'docker').create({ kind: 'sriov', pool: 'fast', pf: 'eth0#0-1', ...vlan, spoofchk: 'on', trust: 'off', ...rates })
   const settings = { vlan: 7, vlanQos: 3, vlanProto: '802.1ad', spoofchk: true, trust: false, minTxRate: 10, maxTxRate: 1000, linkState: 'enable' }
   const [all] = cluster.networks.values()
-  t.like(all, { sriov: { pool: 'fast', selector: { pfNames: ['eth0#0-1'] }, settings, policy: 'spread' }, options: { prefix: 'net' } })
+  t.like(all, { sriov: { pool: 'fast', selector: { pfNames: ['eth0#0-1'] }, settings, policy: 'spread', near: '0000:3b:00.0' }, options: { prefix: 'net' } })
   await caller(gateway, 'docker').create({ kind: 'sriov', pf: 'eth0', vlan_trunk: '100,200-210' }, { id: 'b'.repeat(64), pool: '172.19.0.0/16', gateway: '' })
   t.deepEqual([...cluster.networks.values()][1]?.sriov?.settings?.trunk, [
     { first: 100, last: 100 },

@@ -1,6 +1,6 @@
 /** What a network is to be: checked, in canonical spelling, and compared with one that is there. Pure. */
 import { type CreateNetworkRequest, type Network, SriovNetwork, type Subnet } from '@heddle/contract'
-import { checkInterfaceName, checkNetworkName, checkVfSelector, checkVfSettings, HeddleError, invalid } from '@heddle/core'
+import { checkInterfaceName, checkNetworkName, checkSriovNetwork, HeddleError, invalid } from '@heddle/core'
 import { ipField, prefixField } from '../fields.ts'
 
 /** Where an overlay's containers get their default route from; recorded as the network's option `gateway`. */
@@ -71,18 +71,7 @@ function checkSriov(given: SriovNetwork | undefined, kind: string): SriovNetwork
     if (given !== undefined) throw invalid('sriov', `a network of kind ${kind} has no VFs`, 'leave what is said of VFs out, or make it one of kind sriov')
     return undefined
   }
-  const { pool, selector, settings, policy, driver, apart } = given ?? SriovNetwork.create()
-  if (!['', 'pack', 'spread'].includes(policy)) throw invalid('sriov.policy', `policy ${JSON.stringify(policy)} is not known`, 'use pack or spread')
-  if (settings?.mac !== undefined) throw invalid('sriov.settings.mac', 'a MAC is of one endpoint, not of a network', 'give it where the endpoint is attached')
-  if (!['', 'vfio-pci'].includes(driver)) throw invalid('sriov.driver', `user-space driver ${JSON.stringify(driver)} is not known`, 'use vfio-pci')
-  return {
-    pool: pool === '' ? '' : checkNetworkName(pool, 'sriov.pool'),
-    selector: selector === undefined ? undefined : checkVfSelector(selector, 'sriov.selector'),
-    settings: settings === undefined ? undefined : checkVfSettings(settings, 'sriov.settings'),
-    policy,
-    driver,
-    apart,
-  }
+  return checkSriovNetwork(given ?? SriovNetwork.create(), 'sriov')
 }
 
 function checkOptions(options: Readonly<Record<string, string>>, kind: string): void {

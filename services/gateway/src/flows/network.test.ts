@@ -110,6 +110,7 @@ const bad: [string, object, string][] = [
   ['a MAC for all endpoints', { kind: 'sriov', sriov: { settings: { mac: '02:00:00:00:00:01' } } }, 'sriov.settings.mac'],
   ['an unknown driver', { kind: 'sriov', sriov: { driver: 'igb_uio' } }, 'sriov.driver'],
   ['an unknown policy', { kind: 'sriov', sriov: { policy: 'random' } }, 'sriov.policy'],
+  ['a device that is none to be near to', { kind: 'sriov', sriov: { near: 'gpu0' } }, 'sriov.near'],
   ['a pool with a bad name', { kind: 'sriov', sriov: { pool: 'a b' } }, 'sriov.pool'],
   ['a PCI address that is none', { kind: 'sriov', sriov: { selector: { pciAddresses: ['eth0'] } } }, 'sriov.selector.pciAddresses[0]'],
 

@@ -179,6 +179,14 @@ test('the same wish again is answered the same VF; another one is refused and ha
   await stop()
 })
 
+test('how a network chooses its VFs is asked of vf-allocator with every claim', async (t) => {
+  const { fake, parts, stop } = await startParts()
+  addFast(fake, { policy: 'spread', near: 'node:0', apart: true })
+  await attached(parts)
+  t.like(fake.vfs.wishes, [{ owner: 'e1', policy: 'spread', near: 'node:0', apart: true, group: 'c-e1' }])
+  await stop()
+})
+
 test('the record is made against the claim that either brain may fence first', async (t) => {
   const { fake, parts, stop } = await startParts()
   addFast(fake)
@@ -194,7 +202,7 @@ test('the record is made against the claim that either brain may fence first', a
 const noSelector = { vendors: [], devices: [], drivers: [], pciAddresses: [], pfNames: [], linkTypes: [], numaNodes: [], hosts: [], rdma: false, vdpa: false }
 const settingsOf = (network: object, call: object) =>
   planVf(
-    { name: 'fast', sriov: { pool: 'p', selector: undefined, policy: '', driver: '', apart: false, settings: VfSettings.fromPartial(network) } },
+    { name: 'fast', sriov: { pool: 'p', selector: undefined, policy: '', driver: '', apart: false, near: '', settings: VfSettings.fromPartial(network) } },
     { settings: VfSettings.fromPartial(call) },
   ).settings
 

@@ -102,8 +102,8 @@ function overlaid(network: VfSettings = VfSettings.create(), call: VfSettings = 
 
 async function claim({ cluster }: FlowParts, network: Network, { pci, pool, selector }: VfPlan, { id, mac, containerId }: VfOwner, call: Call) {
   const { host, vfAllocator } = cluster
-  const { policy = '', apart = false } = network.sriov ?? {}
-  const wish = { owner: id, host, pci, pool, selector, policy, apart: apart && containerId !== '', group: containerId, networkId: network.id }
+  const { policy = '', apart = false, near = '' } = network.sriov ?? {}
+  const wish = { owner: id, host, pci, pool, selector, policy, near, apart: apart && containerId !== '', group: containerId, networkId: network.id }
   const twin = mac === '' || pci !== '' ? undefined : await freeWithMac(cluster, pool, mac, call)
   if (twin === undefined) return vfAllocator.claim(wish, call)
   try {

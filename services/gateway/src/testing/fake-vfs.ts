@@ -22,6 +22,8 @@ export class FakeVfs {
   readonly pools = new Map<string, VfPool>()
   /** By PCI address of the VF. */
   readonly claims = new Map<string, VfClaim>()
+  /** Every claim that was asked for. */
+  readonly wishes: VfAllocatorClaimRequest[] = []
   readonly #host: string
   #revision = 500n
 
@@ -89,6 +91,7 @@ export class FakeVfs {
   readonly handlers: Handlers<typeof VfAllocatorDefinition> = {
     report: async () => ({}),
     claim: async (request) => {
+      this.wishes.push(request)
       const { owner, reserveFor, networkId, group } = request
       const mine = [...this.claims.values()].find((claim) => owner !== '' && claim.owner === owner)
       if (mine !== undefined && !['', mine.pci].includes(request.pci)) throw inUse(mine.pci, owner)

@@ -14,9 +14,11 @@ test('flags of an sriov network become its VFs and their settings, and it needs 
     trust: 'off',
     maxTxRate: '500',
     apart: true,
+    near: 'node:1',
+    policy: 'spread',
   })
   t.deepEqual(subnets, [])
-  t.like(sriov, { pool: 'fast', apart: true, driver: '', selector: { pfNames: ['eth0#0-3'] } })
+  t.like(sriov, { pool: 'fast', apart: true, near: 'node:1', policy: 'spread', driver: '', selector: { pfNames: ['eth0#0-3'] } })
   t.like(sriov?.settings, { vlan: 100, vlanQos: 3, spoofchk: true, trust: false, maxTxRate: 500 })
   t.is(sriov?.settings?.minTxRate, undefined, 'what is not said is not set')
 })

@@ -16,6 +16,8 @@ export interface SriovFlags {
   readonly linkState?: string
   readonly bind?: string
   readonly apart?: boolean
+  readonly near?: string
+  readonly policy?: string
 }
 
 /** Undefined for another kind. What the values may be is checked where the network is made; here only that they are values. */
@@ -42,6 +44,8 @@ export function sriovRequest(kind: string, flags: SriovFlags): SriovNetwork | un
     },
     driver: flags.bind ?? '',
     apart: flags.apart === true,
+    near: flags.near ?? '',
+    policy: flags.policy ?? '',
   })
 }
 
@@ -59,6 +63,8 @@ const names: ReadonlySet<string> = new Set([
   'linkState',
   'bind',
   'apart',
+  'near',
+  'policy',
 ])
 
 function flagOf(name: string): string {

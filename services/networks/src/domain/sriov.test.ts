@@ -20,10 +20,11 @@ test('a network of kind sriov says which VFs it takes and how they are set, in c
   const { sriov } = network({
     pool: 'fast',
     selector: { vendors: ['0x15B3'], pfNames: ['eth0#0-3'] },
-    settings: { vlan: 100, vlanQos: 3, mac: '02-AA-bb-00-00-01' },
+    settings: { vlan: 100, vlanQos: 3 },
+    near: '3B:00.0',
   })
   t.deepEqual(sriov?.selector?.vendors, ['15b3'])
-  t.is(sriov?.settings?.mac, '02:aa:bb:00:00:01')
+  t.is(sriov?.near, '0000:3b:00.0')
   t.is(network(undefined).sriov?.pool, '', 'whichever VF is named')
 })
 
@@ -38,7 +39,6 @@ test('what cannot be set on a VF is refused by its field, and so are VFs of anot
     ['maxTxRate', { maxTxRate: 4_000_000_000 }],
     ['linkState', { linkState: 'up' }],
     ['mtu', { mtu: 40 }],
-    ['mac', { mac: '01:00:5e:00:00:01' }],
     ['trunk', { vlan: 1, trunk: [{ first: 1, last: 2 }] }],
     ['trunk[0]', { trunk: [{ first: 5, last: 4 }] }],
   ]
@@ -46,6 +46,10 @@ test('what cannot be set on a VF is refused by its field, and so are VFs of anot
     refuses(t, `network.sriov.settings.${field}`, () => network({ settings: change }))
     refuses(t, `endpoint.vf.settings.${field}`, () => endpoint({ pci: '0000:3b:02.1', pf: '0000:3b:00.0', settings: change }))
   }
+  const settingsOf = (mac: string) => ({ settings: { mac } })
+  refuses(t, 'endpoint.vf.settings.mac', () => endpoint({ pci: '0000:3b:02.1', pf: '0000:3b:00.0', ...settingsOf('01:00:5e:00:00:01') }))
+  refuses(t, 'network.sriov.settings.mac', () => network(settingsOf('02:00:00:00:00:01')))
+  refuses(t, 'network.sriov.near', () => network({ near: 'gpu0' }))
   refuses(t, 'network.sriov.pool', () => network({ pool: 'a/b' }))
   refuses(t, 'network.sriov.policy', () => network({ policy: 'random' }))
   refuses(t, 'network.sriov.driver', () => network({ driver: 'e1000' }))

@@ -109,6 +109,8 @@ function addCreate(network: Command): void {
     .option('--max-tx-rate <mbit>', 'sriov: Mbit/s, 0 for no limit')
     .option('--link-state <state>', 'sriov: auto, enable or disable')
     .option('--bind <driver>', 'sriov: user-space driver instead of a netdev: vfio-pci')
+    .option('--policy <policy>', "sriov: pack or spread; default: the pool's")
+    .option('--near <device>', 'sriov: on the NUMA node of a PCI device, 0000:3b:00.0, or node:1')
     .option('--apart', 'sriov: interfaces of one container on different PFs')
     .addHelpText(
       'after',

@@ -73,6 +73,8 @@ export interface SriovNetwork {
   driver: string;
   /** Several interfaces of one container are kept on different PFs. */
   apart: boolean;
+  /** On the NUMA node of this PCI device (a GPU), or on `node:1`; empty: wherever. */
+  near: string;
 }
 
 /** The VF of an endpoint, and what is set on it. */
@@ -723,7 +725,7 @@ export const Network_OptionsEntry: MessageFns<Network_OptionsEntry> = {
 };
 
 function createBaseSriovNetwork(): SriovNetwork {
-  return { pool: "", selector: undefined, settings: undefined, policy: "", driver: "", apart: false };
+  return { pool: "", selector: undefined, settings: undefined, policy: "", driver: "", apart: false, near: "" };
 }
 
 export const SriovNetwork: MessageFns<SriovNetwork> = {
@@ -745,6 +747,9 @@ export const SriovNetwork: MessageFns<SriovNetwork> = {
     }
     if (message.apart !== false) {
       writer.uint32(48).bool(message.apart);
+    }
+    if (message.near !== "") {
+      writer.uint32(58).string(message.near);
     }
     return writer;
   },
@@ -810,6 +815,14 @@ export const SriovNetwork: MessageFns<SriovNetwork> = {
             message.apart = reader.bool();
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.near = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -830,6 +843,7 @@ export const SriovNetwork: MessageFns<SriovNetwork> = {
       policy: isSet(object.policy) ? globalThis.String(object.policy) : "",
       driver: isSet(object.driver) ? globalThis.String(object.driver) : "",
       apart: isSet(object.apart) ? globalThis.Boolean(object.apart) : false,
+      near: isSet(object.near) ? globalThis.String(object.near) : "",
     };
   },
 
@@ -853,6 +867,9 @@ export const SriovNetwork: MessageFns<SriovNetwork> = {
     if (message.apart !== false) {
       obj.apart = message.apart;
     }
+    if (message.near !== "") {
+      obj.near = message.near;
+    }
     return obj;
   },
 
@@ -871,6 +888,7 @@ export const SriovNetwork: MessageFns<SriovNetwork> = {
     message.policy = object.policy ?? "";
     message.driver = object.driver ?? "";
     message.apart = object.apart ?? false;
+    message.near = object.near ?? "";
     return message;
   },
 };
