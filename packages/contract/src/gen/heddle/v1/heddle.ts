@@ -20,7 +20,7 @@ import {
 } from "@grpc/grpc-js";
 import { Span } from "./common.ts";
 import { AddressRange, Claim, PoolUsage } from "./ipam.ts";
-import { Endpoint, Network, SriovNetwork } from "./networks.ts";
+import { BridgeNetwork, Endpoint, Network, ParentLink, SriovNetwork } from "./networks.ts";
 import { Host } from "./overlay.ts";
 import { Pf, Vf, VfPool, VfPoolUsage } from "./vf.ts";
 import { Finding, Inventory, ReadVfResponse, VfRepair } from "./wiring.ts";
@@ -52,7 +52,15 @@ export interface CreateNetworkRequest {
   options: { [key: string]: string };
   vni: number;
   /** Kind sriov only. */
-  sriov: SriovNetwork | undefined;
+  sriov:
+    | SriovNetwork
+    | undefined;
+  /** Kinds macvlan, ipvlan, vlan and host-device only. */
+  parent:
+    | ParentLink
+    | undefined;
+  /** Kind bridge only. */
+  bridge: BridgeNetwork | undefined;
 }
 
 export interface CreateNetworkRequest_OptionsEntry {
@@ -531,7 +539,18 @@ export const Subnet_AuxiliaryEntry: MessageFns<Subnet_AuxiliaryEntry> = {
 };
 
 function createBaseCreateNetworkRequest(): CreateNetworkRequest {
-  return { name: "", kind: "", subnets: [], mtu: 0, internal: false, options: {}, vni: 0, sriov: undefined };
+  return {
+    name: "",
+    kind: "",
+    subnets: [],
+    mtu: 0,
+    internal: false,
+    options: {},
+    vni: 0,
+    sriov: undefined,
+    parent: undefined,
+    bridge: undefined,
+  };
 }
 
 export const CreateNetworkRequest: MessageFns<CreateNetworkRequest> = {
@@ -559,6 +578,12 @@ export const CreateNetworkRequest: MessageFns<CreateNetworkRequest> = {
     }
     if (message.sriov !== undefined) {
       SriovNetwork.encode(message.sriov, writer.uint32(66).fork()).join();
+    }
+    if (message.parent !== undefined) {
+      ParentLink.encode(message.parent, writer.uint32(74).fork()).join();
+    }
+    if (message.bridge !== undefined) {
+      BridgeNetwork.encode(message.bridge, writer.uint32(82).fork()).join();
     }
     return writer;
   },
@@ -643,6 +668,22 @@ export const CreateNetworkRequest: MessageFns<CreateNetworkRequest> = {
             message.sriov = SriovNetwork.decode(reader, reader.uint32());
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.parent = ParentLink.decode(reader, reader.uint32());
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.bridge = BridgeNetwork.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -678,6 +719,8 @@ export const CreateNetworkRequest: MessageFns<CreateNetworkRequest> = {
         : {},
       vni: isSet(object.vni) ? globalThis.Number(object.vni) : 0,
       sriov: isSet(object.sriov) ? SriovNetwork.fromJSON(object.sriov) : undefined,
+      parent: isSet(object.parent) ? ParentLink.fromJSON(object.parent) : undefined,
+      bridge: isSet(object.bridge) ? BridgeNetwork.fromJSON(object.bridge) : undefined,
     };
   },
 
@@ -713,6 +756,12 @@ export const CreateNetworkRequest: MessageFns<CreateNetworkRequest> = {
     if (message.sriov !== undefined) {
       obj.sriov = SriovNetwork.toJSON(message.sriov);
     }
+    if (message.parent !== undefined) {
+      obj.parent = ParentLink.toJSON(message.parent);
+    }
+    if (message.bridge !== undefined) {
+      obj.bridge = BridgeNetwork.toJSON(message.bridge);
+    }
     return obj;
   },
 
@@ -738,6 +787,12 @@ export const CreateNetworkRequest: MessageFns<CreateNetworkRequest> = {
     message.vni = object.vni ?? 0;
     message.sriov = (object.sriov !== undefined && object.sriov !== null)
       ? SriovNetwork.fromPartial(object.sriov)
+      : undefined;
+    message.parent = (object.parent !== undefined && object.parent !== null)
+      ? ParentLink.fromPartial(object.parent)
+      : undefined;
+    message.bridge = (object.bridge !== undefined && object.bridge !== null)
+      ? BridgeNetwork.fromPartial(object.bridge)
       : undefined;
     return message;
   },

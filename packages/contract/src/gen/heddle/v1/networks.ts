@@ -34,7 +34,7 @@ export interface Network {
   id: string;
   /** Unique in the cluster; the name Docker (`-o network=`) and CNI (`name`) know it by. */
   name: string;
-  /** "overlay", "bridge" or "sriov". */
+  /** "overlay", "bridge", "macvlan", "ipvlan", "vlan", "host-device", "sriov" or "null". */
   kind: string;
   /** Overlay only: VXLAN network identifier, 4096 to 16777215. */
   vni: number;
@@ -51,12 +51,49 @@ export interface Network {
   /** etcd revision of the record; not stored, filled when read. */
   revision: bigint;
   /** Kind sriov only. */
-  sriov: SriovNetwork | undefined;
+  sriov:
+    | SriovNetwork
+    | undefined;
+  /** Kinds macvlan, ipvlan, vlan and host-device only. */
+  parent:
+    | ParentLink
+    | undefined;
+  /** Kind bridge only. */
+  bridge: BridgeNetwork | undefined;
 }
 
 export interface Network_OptionsEntry {
   key: string;
   value: string;
+}
+
+/**
+ * The link of the host that a network's endpoints are made from. With host-device it is the link that is given away itself,
+ * found by exactly one of `name`, `mac` and `pci`.
+ */
+export interface ParentLink {
+  /**
+   * The same on every host. macvlan and ipvlan: `eth0.100` is the subinterface of VLAN 100 on eth0; where it is missing it is
+   * made for the first endpoint and removed with the network, as Docker does.
+   */
+  name: string;
+  /** macvlan: bridge (default), private, vepa or passthru; ipvlan: l2 (default), l3 or l3s; nothing with the other kinds. */
+  mode: string;
+  /** Kind vlan only: IEEE 802.1Q id, 1 to 4094. */
+  vlan: number;
+  /** Kind host-device only: the MAC, or the PCI address, of the link. */
+  mac: string;
+  pci: string;
+}
+
+/** What a bridge network does beside the usual; every field's zero value is the usual. */
+export interface BridgeNetwork {
+  /** Containers of the network do not reach each other (Docker: enable_icc=false). */
+  isolated: boolean;
+  /** What leaves the network keeps its source address (Docker: enable_ip_masquerade=false). */
+  routed: boolean;
+  /** Address of the host that ports are published on when none is given; empty: all of them. */
+  hostBinding: string;
 }
 
 /** Which VFs a network's endpoints get, and how these are set. */
@@ -352,6 +389,8 @@ function createBaseNetwork(): Network {
     createdAt: "",
     revision: 0n,
     sriov: undefined,
+    parent: undefined,
+    bridge: undefined,
   };
 }
 
@@ -395,6 +434,12 @@ export const Network: MessageFns<Network> = {
     }
     if (message.sriov !== undefined) {
       SriovNetwork.encode(message.sriov, writer.uint32(98).fork()).join();
+    }
+    if (message.parent !== undefined) {
+      ParentLink.encode(message.parent, writer.uint32(106).fork()).join();
+    }
+    if (message.bridge !== undefined) {
+      BridgeNetwork.encode(message.bridge, writer.uint32(114).fork()).join();
     }
     return writer;
   },
@@ -511,6 +556,22 @@ export const Network: MessageFns<Network> = {
             message.sriov = SriovNetwork.decode(reader, reader.uint32());
             continue;
           }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.parent = ParentLink.decode(reader, reader.uint32());
+            continue;
+          }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.bridge = BridgeNetwork.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -558,6 +619,8 @@ export const Network: MessageFns<Network> = {
         : "",
       revision: isSet(object.revision) ? BigInt(object.revision) : 0n,
       sriov: isSet(object.sriov) ? SriovNetwork.fromJSON(object.sriov) : undefined,
+      parent: isSet(object.parent) ? ParentLink.fromJSON(object.parent) : undefined,
+      bridge: isSet(object.bridge) ? BridgeNetwork.fromJSON(object.bridge) : undefined,
     };
   },
 
@@ -605,6 +668,12 @@ export const Network: MessageFns<Network> = {
     if (message.sriov !== undefined) {
       obj.sriov = SriovNetwork.toJSON(message.sriov);
     }
+    if (message.parent !== undefined) {
+      obj.parent = ParentLink.toJSON(message.parent);
+    }
+    if (message.bridge !== undefined) {
+      obj.bridge = BridgeNetwork.toJSON(message.bridge);
+    }
     return obj;
   },
 
@@ -634,6 +703,12 @@ export const Network: MessageFns<Network> = {
     message.revision = (object.revision !== undefined && object.revision !== null) ? BigInt(object.revision) : 0n;
     message.sriov = (object.sriov !== undefined && object.sriov !== null)
       ? SriovNetwork.fromPartial(object.sriov)
+      : undefined;
+    message.parent = (object.parent !== undefined && object.parent !== null)
+      ? ParentLink.fromPartial(object.parent)
+      : undefined;
+    message.bridge = (object.bridge !== undefined && object.bridge !== null)
+      ? BridgeNetwork.fromPartial(object.bridge)
       : undefined;
     return message;
   },
@@ -720,6 +795,244 @@ export const Network_OptionsEntry: MessageFns<Network_OptionsEntry> = {
     const message = createBaseNetwork_OptionsEntry();
     message.key = object.key ?? "";
     message.value = object.value ?? "";
+    return message;
+  },
+};
+
+function createBaseParentLink(): ParentLink {
+  return { name: "", mode: "", vlan: 0, mac: "", pci: "" };
+}
+
+export const ParentLink: MessageFns<ParentLink> = {
+  encode(message: ParentLink, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.mode !== "") {
+      writer.uint32(18).string(message.mode);
+    }
+    if (message.vlan !== 0) {
+      writer.uint32(24).uint32(message.vlan);
+    }
+    if (message.mac !== "") {
+      writer.uint32(34).string(message.mac);
+    }
+    if (message.pci !== "") {
+      writer.uint32(42).string(message.pci);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ParentLink {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseParentLink();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.mode = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.vlan = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.mac = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.pci = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ParentLink {
+    return {
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      mode: isSet(object.mode) ? globalThis.String(object.mode) : "",
+      vlan: isSet(object.vlan) ? globalThis.Number(object.vlan) : 0,
+      mac: isSet(object.mac) ? globalThis.String(object.mac) : "",
+      pci: isSet(object.pci) ? globalThis.String(object.pci) : "",
+    };
+  },
+
+  toJSON(message: ParentLink): unknown {
+    const obj: any = {};
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.mode !== "") {
+      obj.mode = message.mode;
+    }
+    if (message.vlan !== 0) {
+      obj.vlan = Math.round(message.vlan);
+    }
+    if (message.mac !== "") {
+      obj.mac = message.mac;
+    }
+    if (message.pci !== "") {
+      obj.pci = message.pci;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ParentLink>): ParentLink {
+    return ParentLink.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ParentLink>): ParentLink {
+    const message = createBaseParentLink();
+    message.name = object.name ?? "";
+    message.mode = object.mode ?? "";
+    message.vlan = object.vlan ?? 0;
+    message.mac = object.mac ?? "";
+    message.pci = object.pci ?? "";
+    return message;
+  },
+};
+
+function createBaseBridgeNetwork(): BridgeNetwork {
+  return { isolated: false, routed: false, hostBinding: "" };
+}
+
+export const BridgeNetwork: MessageFns<BridgeNetwork> = {
+  encode(message: BridgeNetwork, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.isolated !== false) {
+      writer.uint32(8).bool(message.isolated);
+    }
+    if (message.routed !== false) {
+      writer.uint32(16).bool(message.routed);
+    }
+    if (message.hostBinding !== "") {
+      writer.uint32(26).string(message.hostBinding);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BridgeNetwork {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBridgeNetwork();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.isolated = reader.bool();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.routed = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.hostBinding = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): BridgeNetwork {
+    return {
+      isolated: isSet(object.isolated) ? globalThis.Boolean(object.isolated) : false,
+      routed: isSet(object.routed) ? globalThis.Boolean(object.routed) : false,
+      hostBinding: isSet(object.hostBinding)
+        ? globalThis.String(object.hostBinding)
+        : isSet(object.host_binding)
+        ? globalThis.String(object.host_binding)
+        : "",
+    };
+  },
+
+  toJSON(message: BridgeNetwork): unknown {
+    const obj: any = {};
+    if (message.isolated !== false) {
+      obj.isolated = message.isolated;
+    }
+    if (message.routed !== false) {
+      obj.routed = message.routed;
+    }
+    if (message.hostBinding !== "") {
+      obj.hostBinding = message.hostBinding;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<BridgeNetwork>): BridgeNetwork {
+    return BridgeNetwork.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<BridgeNetwork>): BridgeNetwork {
+    const message = createBaseBridgeNetwork();
+    message.isolated = object.isolated ?? false;
+    message.routed = object.routed ?? false;
+    message.hostBinding = object.hostBinding ?? "";
     return message;
   },
 };
