@@ -113,6 +113,8 @@ export class DockerNetworks {
       internal: options.internal,
       options: recordedOptions(kind, options),
       subnets: data.map((one) => subnetOf(one, kind === 'bridge' || gateway === 'network')),
+      parent: undefined,
+      bridge: undefined,
       sriov: options.sriov,
     })
     if (kind === 'sriov') await checkVfSource(this.#parts, options.sriov, call)
