@@ -129,7 +129,10 @@ export interface VfAttachment {
   iommuGroup: string;
 }
 
-/** "reserved" (recorded, no interface yet), "wired" (its interface exists) or "detaching" (its interface is going). */
+/**
+ * "reserved" (recorded, no interface yet), "wired" (its interface exists), "detaching" (its interface is going) or "addressed"
+ * (another CNI plugin's interface has its addresses: it is there for as long as its sandbox).
+ */
 export interface Endpoint {
   id: string;
   networkId: string;
@@ -155,7 +158,11 @@ export interface Endpoint {
   /** As the network's; empty in records older than the field. */
   networkKind: string;
   /** Networks of kind sriov only. */
-  vf: VfAttachment | undefined;
+  vf:
+    | VfAttachment
+    | undefined;
+  /** IPAM plugin that gave its addresses, which then need not be of a pool; absent: Heddle itself. */
+  ipam?: string | undefined;
 }
 
 export interface NetworksCreateNetworkRequest {
@@ -1383,6 +1390,7 @@ function createBaseEndpoint(): Endpoint {
     revision: 0n,
     networkKind: "",
     vf: undefined,
+    ipam: undefined,
   };
 }
 
@@ -1444,6 +1452,9 @@ export const Endpoint: MessageFns<Endpoint> = {
     }
     if (message.vf !== undefined) {
       VfAttachment.encode(message.vf, writer.uint32(146).fork()).join();
+    }
+    if (message.ipam !== undefined) {
+      writer.uint32(154).string(message.ipam);
     }
     return writer;
   },
@@ -1605,6 +1616,14 @@ export const Endpoint: MessageFns<Endpoint> = {
             message.vf = VfAttachment.decode(reader, reader.uint32());
             continue;
           }
+          case 19: {
+            if (tag !== 154) {
+              break;
+            }
+
+            message.ipam = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1673,6 +1692,7 @@ export const Endpoint: MessageFns<Endpoint> = {
         ? globalThis.String(object.network_kind)
         : "",
       vf: isSet(object.vf) ? VfAttachment.fromJSON(object.vf) : undefined,
+      ipam: isSet(object.ipam) ? globalThis.String(object.ipam) : undefined,
     };
   },
 
@@ -1732,6 +1752,9 @@ export const Endpoint: MessageFns<Endpoint> = {
     if (message.vf !== undefined) {
       obj.vf = VfAttachment.toJSON(message.vf);
     }
+    if (message.ipam !== undefined) {
+      obj.ipam = message.ipam;
+    }
     return obj;
   },
 
@@ -1758,6 +1781,7 @@ export const Endpoint: MessageFns<Endpoint> = {
     message.revision = (object.revision !== undefined && object.revision !== null) ? BigInt(object.revision) : 0n;
     message.networkKind = object.networkKind ?? "";
     message.vf = (object.vf !== undefined && object.vf !== null) ? VfAttachment.fromPartial(object.vf) : undefined;
+    message.ipam = object.ipam ?? undefined;
     return message;
   },
 };

@@ -50,6 +50,15 @@ export interface Route {
   destination: string;
   /** Empty: on-link. */
   gateway: string;
+  /**
+   * RTAX_MTU, RTAX_ADVMSS, RTA_PRIORITY, RTA_TABLE and rtm_scope of linux/rtnetlink.h; what is absent is as the kernel has it,
+   * the table the main one, the scope that of the link without a gateway, else global.
+   */
+  mtu?: number | undefined;
+  advmss?: number | undefined;
+  priority?: number | undefined;
+  table?: number | undefined;
+  scope?: number | undefined;
 }
 
 export interface AttachResponse {
@@ -106,6 +115,8 @@ export interface PublishPortsResponse {
 }
 
 export interface ListAttachmentsRequest {
+  /** Paths to look for: sandboxes of endpoints whose interface is another plugin's (state "addressed"). */
+  sandboxes: string[];
 }
 
 export interface Attachment {
@@ -118,6 +129,8 @@ export interface Attachment {
 
 export interface ListAttachmentsResponse {
   attachments: Attachment[];
+  /** Those asked for that are live network namespaces. */
+  sandboxes: string[];
 }
 
 export interface RemoveNetworkRequest {
@@ -475,7 +488,15 @@ export const AttachRequest: MessageFns<AttachRequest> = {
 };
 
 function createBaseRoute(): Route {
-  return { destination: "", gateway: "" };
+  return {
+    destination: "",
+    gateway: "",
+    mtu: undefined,
+    advmss: undefined,
+    priority: undefined,
+    table: undefined,
+    scope: undefined,
+  };
 }
 
 export const Route: MessageFns<Route> = {
@@ -485,6 +506,21 @@ export const Route: MessageFns<Route> = {
     }
     if (message.gateway !== "") {
       writer.uint32(18).string(message.gateway);
+    }
+    if (message.mtu !== undefined) {
+      writer.uint32(24).uint32(message.mtu);
+    }
+    if (message.advmss !== undefined) {
+      writer.uint32(32).uint32(message.advmss);
+    }
+    if (message.priority !== undefined) {
+      writer.uint32(40).uint32(message.priority);
+    }
+    if (message.table !== undefined) {
+      writer.uint32(48).uint32(message.table);
+    }
+    if (message.scope !== undefined) {
+      writer.uint32(56).uint32(message.scope);
     }
     return writer;
   },
@@ -518,6 +554,46 @@ export const Route: MessageFns<Route> = {
             message.gateway = reader.string();
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.mtu = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.advmss = reader.uint32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.priority = reader.uint32();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.table = reader.uint32();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.scope = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -534,6 +610,11 @@ export const Route: MessageFns<Route> = {
     return {
       destination: isSet(object.destination) ? globalThis.String(object.destination) : "",
       gateway: isSet(object.gateway) ? globalThis.String(object.gateway) : "",
+      mtu: isSet(object.mtu) ? globalThis.Number(object.mtu) : undefined,
+      advmss: isSet(object.advmss) ? globalThis.Number(object.advmss) : undefined,
+      priority: isSet(object.priority) ? globalThis.Number(object.priority) : undefined,
+      table: isSet(object.table) ? globalThis.Number(object.table) : undefined,
+      scope: isSet(object.scope) ? globalThis.Number(object.scope) : undefined,
     };
   },
 
@@ -545,6 +626,21 @@ export const Route: MessageFns<Route> = {
     if (message.gateway !== "") {
       obj.gateway = message.gateway;
     }
+    if (message.mtu !== undefined) {
+      obj.mtu = Math.round(message.mtu);
+    }
+    if (message.advmss !== undefined) {
+      obj.advmss = Math.round(message.advmss);
+    }
+    if (message.priority !== undefined) {
+      obj.priority = Math.round(message.priority);
+    }
+    if (message.table !== undefined) {
+      obj.table = Math.round(message.table);
+    }
+    if (message.scope !== undefined) {
+      obj.scope = Math.round(message.scope);
+    }
     return obj;
   },
 
@@ -555,6 +651,11 @@ export const Route: MessageFns<Route> = {
     const message = createBaseRoute();
     message.destination = object.destination ?? "";
     message.gateway = object.gateway ?? "";
+    message.mtu = object.mtu ?? undefined;
+    message.advmss = object.advmss ?? undefined;
+    message.priority = object.priority ?? undefined;
+    message.table = object.table ?? undefined;
+    message.scope = object.scope ?? undefined;
     return message;
   },
 };
@@ -1369,11 +1470,14 @@ export const PublishPortsResponse: MessageFns<PublishPortsResponse> = {
 };
 
 function createBaseListAttachmentsRequest(): ListAttachmentsRequest {
-  return {};
+  return { sandboxes: [] };
 }
 
 export const ListAttachmentsRequest: MessageFns<ListAttachmentsRequest> = {
-  encode(_: ListAttachmentsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: ListAttachmentsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.sandboxes) {
+      writer.uint32(10).string(v!);
+    }
     return writer;
   },
 
@@ -1390,6 +1494,14 @@ export const ListAttachmentsRequest: MessageFns<ListAttachmentsRequest> = {
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.sandboxes.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1402,20 +1514,28 @@ export const ListAttachmentsRequest: MessageFns<ListAttachmentsRequest> = {
     }
   },
 
-  fromJSON(_: any): ListAttachmentsRequest {
-    return {};
+  fromJSON(object: any): ListAttachmentsRequest {
+    return {
+      sandboxes: globalThis.Array.isArray(object?.sandboxes)
+        ? object.sandboxes.map((e: any) => globalThis.String(e))
+        : [],
+    };
   },
 
-  toJSON(_: ListAttachmentsRequest): unknown {
+  toJSON(message: ListAttachmentsRequest): unknown {
     const obj: any = {};
+    if (message.sandboxes?.length) {
+      obj.sandboxes = message.sandboxes;
+    }
     return obj;
   },
 
   create(base?: DeepPartial<ListAttachmentsRequest>): ListAttachmentsRequest {
     return ListAttachmentsRequest.fromPartial(base ?? {});
   },
-  fromPartial(_: DeepPartial<ListAttachmentsRequest>): ListAttachmentsRequest {
+  fromPartial(object: DeepPartial<ListAttachmentsRequest>): ListAttachmentsRequest {
     const message = createBaseListAttachmentsRequest();
+    message.sandboxes = object.sandboxes?.map((e) => e) || [];
     return message;
   },
 };
@@ -1554,13 +1674,16 @@ export const Attachment: MessageFns<Attachment> = {
 };
 
 function createBaseListAttachmentsResponse(): ListAttachmentsResponse {
-  return { attachments: [] };
+  return { attachments: [], sandboxes: [] };
 }
 
 export const ListAttachmentsResponse: MessageFns<ListAttachmentsResponse> = {
   encode(message: ListAttachmentsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.attachments) {
       Attachment.encode(v!, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.sandboxes) {
+      writer.uint32(18).string(v!);
     }
     return writer;
   },
@@ -1586,6 +1709,14 @@ export const ListAttachmentsResponse: MessageFns<ListAttachmentsResponse> = {
             message.attachments.push(Attachment.decode(reader, reader.uint32()));
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.sandboxes.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1603,6 +1734,9 @@ export const ListAttachmentsResponse: MessageFns<ListAttachmentsResponse> = {
       attachments: globalThis.Array.isArray(object?.attachments)
         ? object.attachments.map((e: any) => Attachment.fromJSON(e))
         : [],
+      sandboxes: globalThis.Array.isArray(object?.sandboxes)
+        ? object.sandboxes.map((e: any) => globalThis.String(e))
+        : [],
     };
   },
 
@@ -1610,6 +1744,9 @@ export const ListAttachmentsResponse: MessageFns<ListAttachmentsResponse> = {
     const obj: any = {};
     if (message.attachments?.length) {
       obj.attachments = message.attachments.map((e) => Attachment.toJSON(e));
+    }
+    if (message.sandboxes?.length) {
+      obj.sandboxes = message.sandboxes;
     }
     return obj;
   },
@@ -1620,6 +1757,7 @@ export const ListAttachmentsResponse: MessageFns<ListAttachmentsResponse> = {
   fromPartial(object: DeepPartial<ListAttachmentsResponse>): ListAttachmentsResponse {
     const message = createBaseListAttachmentsResponse();
     message.attachments = object.attachments?.map((e) => Attachment.fromPartial(e)) || [];
+    message.sandboxes = object.sandboxes?.map((e) => e) || [];
     return message;
   },
 };
