@@ -51,8 +51,11 @@ export function wiringHandlers(parts: HandlerParts): Handlers<WiringDefinition> 
       }
       return { ports: await endpoints.publish(request.endpointId, request.addresses.map(withoutLength), request.ports, call) }
     },
-    async listAttachments(_request, call) {
-      return { attachments: [...(await attachments(parts, call)), ...(await vfAttachments(vfs.parts, call))] }
+    async listAttachments(request, call) {
+      return {
+        attachments: [...(await attachments(parts, call)), ...(await vfAttachments(vfs.parts, call))],
+        sandboxes: request.sandboxes.filter((path) => path.startsWith('/') && parts.context.kernel.namespaceInode(path) !== undefined),
+      }
     },
     async removeNetwork(request, call) {
       await networks.remove(checkNetworkId(request.networkId, 'network_id'), call)

@@ -97,12 +97,15 @@ const blue = (change: Partially<Network> = {}): Partially<Network> => ({
 const web = (networkId: string, change: Partial<Endpoint> = {}) =>
   Endpoint.fromPartial({ id: randomId(), networkId, host: 'h1', state: 'wired', runtime: 'cni', addresses: ['10.1.0.5/16'], ...change })
 
-/** A host that has these endpoints' interfaces. */
-function serveHost(bus: Bus, host: string, has: ReadonlySet<string>) {
+/** A host that has these endpoints' interfaces, and these sandboxes. */
+function serveHost(bus: Bus, host: string, has: ReadonlySet<string>, there: ReadonlySet<string> = new Set()) {
   const unasked = Object.fromEntries(Object.keys(busServices.wiring.definition.methods).map((method) => [method, async () => ({})]))
   const handlers = {
     ...(unasked as unknown as Handlers<WiringDefinition>),
-    listAttachments: async () => ({ attachments: [...has].map((endpointId) => ({ endpointId })) }),
+    listAttachments: async ({ sandboxes }: { sandboxes: string[] }) => ({
+      attachments: [...has].map((endpointId) => ({ endpointId })),
+      sandboxes: sandboxes.filter((path) => there.has(path)),
+    }),
   }
   return bus.serve(busServices.wiring, handlers, { host })
 }
@@ -191,6 +194,25 @@ behaves('the sweep deletes what its host no longer has, and nothing of a host th
   await host.stop()
   await one()
   await two()
+})
+
+behaves('an endpoint with addresses alone is there for as long as its sandbox', async (t, { bus, replica }) => {
+  const stop = await replica()
+  const networks = networksOf(bus)
+  const { network } = await within((call) => networks.createNetwork({ network: blue() }, call))
+  const put = async (sandbox: string) => {
+    const endpoint = web(network?.id ?? '', { state: 'addressed', sandbox })
+    return (await within((call) => networks.putEndpoint({ endpoint, claimRevision: 1n }, call))).endpoint?.id ?? ''
+  }
+  const [kept, left] = [await put('/run/netns/kept'), await put('/run/netns/left')]
+  const there = new Set(['/run/netns/kept', '/run/netns/left'])
+  const host = await serveHost(bus, 'h1', new Set(), there)
+  await new Promise((resolve) => setTimeout(resolve, 1_000))
+  t.deepEqual(await recorded(bus), [kept, left].toSorted())
+  there.delete('/run/netns/left')
+  await eventually(async () => (await recorded(bus)).join() === kept, 'the one whose sandbox is gone should be deleted')
+  await host.stop()
+  await stop()
 })
 
 inCluster(

@@ -1,4 +1,7 @@
-/** Deletes endpoint records whose host says that their interface is gone. Every replica may: each deletion names the revision judged. */
+/**
+ * Deletes endpoint records whose host says that their interface is gone, or their sandbox where the interface is another
+ * plugin's. Every replica may: each deletion names the revision judged.
+ */
 
 import type { Bus } from '@heddle/bus'
 import { busServices } from '@heddle/contract'
@@ -56,8 +59,13 @@ export class EndpointSweep {
   async #askHost(host: string, signal: AbortSignal): Promise<Set<string> | undefined> {
     try {
       return await withCall({ timeoutMs: this.#config.hostTimeoutMs, signal, clock: this.#clock }, async (call) => {
-        const { attachments } = await this.#bus.client(busServices.wiring, host).listAttachments({}, call)
-        return new Set(attachments.map((attachment) => attachment.endpointId))
+        const endpoints = await this.#repo.endpoints({ id: '', networkId: '', host }, call)
+        const addressed = endpoints.filter(({ state }) => state === 'addressed')
+        const asked = [...new Set(addressed.map(({ sandbox }) => sandbox))]
+        const { attachments, sandboxes } = await this.#bus.client(busServices.wiring, host).listAttachments({ sandboxes: asked }, call)
+        const there = new Set(sandboxes)
+        const withSandbox = addressed.filter(({ sandbox }) => there.has(sandbox))
+        return new Set([...attachments.map(({ endpointId }) => endpointId), ...withSandbox.map(({ id }) => id)])
       })
     } catch (error) {
       this.#logger.debug({ err: error, host }, 'the host did not say what it has: its endpoints are left alone')

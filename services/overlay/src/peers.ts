@@ -74,8 +74,8 @@ export class PeerPublisher {
     try {
       const { state, mac, addresses, host, networkKind } = Endpoint.fromJSON(JSON.parse(record.value))
       // An endpoint that is going is gone for its peers: nobody should send to it any more. Only an overlay has peers
-      // elsewhere; records older than the field are of one.
-      if (state === 'detaching' || (networkKind !== 'overlay' && networkKind !== '')) return { ...ids, peer: undefined }
+      // elsewhere; records older than the field are of one. Of one that is addressed alone the interface is another plugin's.
+      if (state === 'detaching' || state === 'addressed' || (networkKind !== 'overlay' && networkKind !== '')) return { ...ids, peer: undefined }
       return { ...ids, peer: { endpointId: ids.endpointId, mac, host, addresses: addresses.map((address) => address.split('/', 1)[0] ?? '') } }
     } catch (error) {
       this.#logger.error({ err: error, key: record.key }, 'an endpoint record cannot be read and is not told to its peers')

@@ -70,6 +70,7 @@ behaves('two replicas tell the same, and a host that follows has every table', a
   await endpoints.churn(60)
   await endpoints.put('going', 'h1', '10.1.0.99')
   await endpoints.put('going', 'h1', '10.1.0.99', 'detaching')
+  await endpoints.put('borrowed', 'h1', '10.1.0.98', 'addressed')
   await endpoints.put('on-a-bridge', 'h1', '10.1.0.98', 'wired', 'bridge')
   await endpoints.put('on-a-card', 'h1', '10.1.0.97', 'wired', 'sriov')
   await converges(t, blue, endpoints)

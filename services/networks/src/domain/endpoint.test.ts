@@ -29,6 +29,8 @@ test('each bad field is refused by its name', (t) => {
     ['endpoint.addresses[1]', { addresses: ['fd00::5/64', 'fd00:0::5/64'] }],
     ['endpoint.sandbox', { sandbox: 'run/netns/x' }],
     ['endpoint.sandbox', { sandbox: '/run/\0' }],
+    ['endpoint.sandbox', { state: 'addressed' }],
+    ['endpoint.ipam', { ipam: '../host-local' }],
     ['endpoint.interfaceName', { interfaceName: 'a'.repeat(16) }],
     ['endpoint.containerId', { containerId: '../x' }],
     ['endpoint.ports[0].protocol', { ports: [{ ...port, protocol: 'icmp' }] }],
@@ -47,5 +49,6 @@ test('an address outside the pools of the network is refused by its place', (t) 
   t.notThrows(() => checkInPools(check({}), network))
   const error = t.throws(() => checkInPools(check({ addresses: ['10.1.0.5/16', '10.2.0.5/16'] }), network))
   t.true(HeddleError.is(error) && error.code === 'address-outside-pool' && error.field === 'endpoint.addresses[1]')
+  t.notThrows(() => checkInPools(check({ addresses: ['10.2.0.5/16'], ipam: 'host-local' }), network), "another IPAM plugin's need not be of a pool")
   t.notThrows(() => checkInPools(check({ addresses: [] }), Network.fromPartial({ name: 'bare' })))
 })

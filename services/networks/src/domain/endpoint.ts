@@ -5,7 +5,7 @@ import { canonicalIp, contains, formatAddressPrefix, formatMac, isInterfaceMac, 
 import { checkNetworkId, parsed } from './network.ts'
 import { checkVf } from './sriov.ts'
 
-const states = ['reserved', 'wired', 'detaching']
+const states = ['reserved', 'wired', 'detaching', 'addressed']
 const runtimes = ['docker', 'cni']
 const protocols = ['tcp', 'udp', 'sctp']
 const maxAddresses = 32
@@ -16,11 +16,18 @@ const maxPath = 4096
 /** The record with every field checked and in canonical form; an empty MAC becomes the one of the id. Throws invalid-argument. */
 export function checkEndpoint(endpoint: Endpoint): Endpoint {
   const { state, runtime, sandbox, interfaceName, containerId, containerName } = endpoint
-  if (!states.includes(state)) throw invalid('endpoint.state', `endpoint state ${JSON.stringify(state)} is unknown`, 'use "reserved", "wired" or "detaching"')
+  if (!states.includes(state))
+    throw invalid('endpoint.state', `endpoint state ${JSON.stringify(state)} is unknown`, `use ${states.map((one) => JSON.stringify(one)).join(', ')}`)
   if (!runtimes.includes(runtime)) throw invalid('endpoint.runtime', `runtime ${JSON.stringify(runtime)} is unknown`, 'use "docker" or "cni"')
   if (sandbox !== '' && (!sandbox.startsWith('/') || sandbox.includes('\0') || sandbox.length > maxPath)) {
     throw invalid('endpoint.sandbox', 'the sandbox is not an absolute path', 'give the path of a network namespace, e.g. /run/netns/x')
   }
+  if (state === 'addressed' && sandbox === '')
+    throw invalid(
+      'endpoint.sandbox',
+      'an endpoint that has addresses alone needs its sandbox: how long it is there decides',
+      'give the path of its network namespace',
+    )
   if (containerName.length > 255) throw invalid('endpoint.containerName', 'the container name is longer than 255 characters')
   if (endpoint.addresses.length > maxAddresses)
     throw invalid('endpoint.addresses', `an endpoint cannot have ${endpoint.addresses.length} addresses`, `use at most ${maxAddresses}`)
@@ -37,11 +44,13 @@ export function checkEndpoint(endpoint: Endpoint): Endpoint {
     containerId: containerId === '' ? '' : checkContainerId(containerId, 'endpoint.containerId'),
     ports: endpoint.ports.map((port, index) => checkPort(port, `endpoint.ports[${index}]`)),
     vf: checkVf(endpoint.vf),
+    ipam: endpoint.ipam ? checkPlugin(endpoint.ipam) : undefined,
   }
 }
 
-/** Throws address-outside-pool when an address is in none of the network's pools. */
+/** Throws address-outside-pool when an address is in none of the network's pools; another IPAM plugin's need not be. */
 export function checkInPools(endpoint: Endpoint, network: Network): void {
+  if (endpoint.ipam) return
   const pools = network.pools.map((pool) => parsePrefix(pool.prefix))
   for (const [index, address] of endpoint.addresses.entries()) {
     const { ip } = parseAddressPrefix(address)
@@ -58,6 +67,12 @@ export function checkInPools(endpoint: Endpoint, network: Network): void {
 export function describe(endpoint: Endpoint): string {
   const name = endpoint.containerName || endpoint.containerId.slice(0, 12) || endpoint.id.slice(0, 12)
   return `${name} on ${endpoint.host}`
+}
+
+function checkPlugin(name: string): string {
+  if (!/^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/.test(name))
+    throw invalid('endpoint.ipam', `${JSON.stringify(name.slice(0, 80))} is no name of a plugin`, 'use up to 64 letters, digits, "_", "." and "-"')
+  return name
 }
 
 function checkMac(text: string): string {

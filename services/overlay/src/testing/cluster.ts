@@ -98,7 +98,7 @@ export async function realCluster(): Promise<RealCluster> {
 /** Endpoint records as the networks service writes them. */
 export class Endpoints {
   readonly networkId: string
-  /** What is in etcd, detaching ones left out: what every peer table should be. */
+  /** What is in etcd, those left out that are going or have addresses alone: what every peer table should be. */
   readonly expected = new Map<string, { readonly host: string; readonly address: string }>()
   readonly #store: Store
 
@@ -121,7 +121,7 @@ export class Endpoints {
       put: endpointKey(this.networkId, id),
       value: JSON.stringify(Endpoint.toJSON({ ...endpoint, updatedAt: systemClock.timestamp() })),
     })
-    if (state === 'detaching' || networkKind !== 'overlay') this.expected.delete(id)
+    if (state === 'detaching' || state === 'addressed' || networkKind !== 'overlay') this.expected.delete(id)
     else this.expected.set(id, { host, address })
     return revision
   }
