@@ -12,6 +12,7 @@ import { definitionSchema } from './definition.ts'
 import { type IpamWish, parseIpam } from './ipam.ts'
 import { type CniResult, dnsSchema, parseResult, routeSchema } from './result.ts'
 import { checked, maybe, text, texts } from './schema.ts'
+import { spelled } from './spelling.ts'
 import { deviceIn, parseVf, sriovOptionIn } from './sriov.ts'
 import { type CniVersion, checkVersion } from './versions.ts'
 
@@ -74,7 +75,7 @@ export function parseConfig(stdin: string): CniConfig {
   const json = decode(stdin)
   if (typeof json['name'] !== 'string' || json['name'] === '')
     throw invalid('name', 'the network configuration has no name', 'name the network in the configuration')
-  return { version, name: checkNetworkName(json['name']), json }
+  return { version, name: checkNetworkName(json['name']), json: spelled(json) }
 }
 
 /** The version a configuration names, also when the rest of it is no good: errors are answered in it. */
