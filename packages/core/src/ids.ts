@@ -46,6 +46,21 @@ export function hashId(...parts: readonly string[]): string {
   return hash('sha256', parts.join('\0'), 'hex').slice(0, 32)
 }
 
+/**
+ * Owner of a claim that Docker's swarm holds, from the request of its manager to the release by it; the nodes' endpoints use
+ * the address without a claim of their own. No sweep frees it: a task that waits for its image, and a service's virtual
+ * address, have no endpoint.
+ */
+export function swarmOwner(poolId: string, address: string): string {
+  return `${swarmPrefix}${hashId('swarm', poolId, address)}`
+}
+
+export function isSwarmOwner(owner: string): boolean {
+  return owner.startsWith(swarmPrefix)
+}
+
+const swarmPrefix = 'swarm:'
+
 /** 32 random hex digits. */
 export function randomId(): string {
   return randomBytes(16).toString('hex')

@@ -1,5 +1,6 @@
 /** The `gateway` section of the configuration. */
 import { z } from 'zod'
+import { dockerScopes } from './docker/scope.ts'
 
 const timeoutMs = (ms: number) => z.int().min(100).max(600_000).default(ms)
 const path = z.string().startsWith('/', 'use an absolute path')
@@ -17,6 +18,10 @@ export const gatewayConfig = z.strictObject({
     .strictObject({
       enabled: z.boolean().default(true),
       sriov: z.boolean().default(true).describe('Answers as the driver `sriov` too, with the options of the plugins that had this name before'),
+      scope: z
+        .enum(dockerScopes)
+        .default('local')
+        .describe("global: a swarm's manager makes networks for all its nodes; the same on every node, and dockerd learns of it when it starts"),
       timeoutMs: timeoutMs(8000).describe('A plugin call is answered by then; dockerd itself would wait for ever'),
     })
     .prefault({}),

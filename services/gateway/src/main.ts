@@ -66,7 +66,7 @@ export const gatewayService: ServiceMain<GatewayParts, GatewayConfig> = {
       const cni = new CniServer(parts, { path: paths.cni, ...config.cni })
       runtime.hook({ name: 'cni', start: () => cni.start(), stop: (signal) => cni.stop(signal) })
     }
-    const routes = dockerRoutes(parts)
+    const routes = dockerRoutes(parts, config.docker.scope)
     for (const name of drivers) {
       const docker = new DockerServer(parts, { path: dockerPath(name), timeoutMs: config.docker.timeoutMs, routes: routes[name] })
       runtime.hook({ name: name === 'heddle' ? 'docker' : `docker ${name}`, start: () => docker.start(), stop: (signal) => docker.stop(signal) })

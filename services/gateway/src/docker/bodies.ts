@@ -28,7 +28,7 @@ const endpoint = z.object({ NetworkID: opaqueId, EndpointID: opaqueId })
 
 export const bodies = {
   options: z.object({ Options: options }),
-  allocateNetwork: z.object({ NetworkID: opaqueId, Options: texts }),
+  allocateNetwork: z.object({ NetworkID: opaqueId, Options: texts, IPv4Data: ipamData, IPv6Data: ipamData }),
   network: z.object({ NetworkID: opaqueId }),
   createNetwork: z.object({ NetworkID: opaqueId, Options: options, IPv4Data: ipamData, IPv6Data: ipamData }),
   endpoint,
@@ -41,7 +41,11 @@ export const bodies = {
   }),
   join: endpoint.extend({ SandboxKey: text, Options: options }),
   externalConnectivity: endpoint.extend({ Options: options }),
-  discover: z.object({}),
+  discover: z.object({
+    DiscoveryType: z.number().int(),
+    // The documentation writes `self`, the engine `Self`.
+    DiscoveryData: z.object({ Address: text, BindAddress: text, Self: flag, self: flag }).nullish(),
+  }),
   requestPool: z.object({ AddressSpace: text, Pool: text, SubPool: text, Options: texts, V6: flag }),
   pool: z.object({ PoolID: poolId }),
   requestAddress: z.object({ PoolID: poolId, Address: text, Options: texts }),

@@ -12,7 +12,7 @@ const methods = [...dockerRoutes(parts).heddle].map(([method]) => method)
 test.after.always(() => stop())
 
 test.before(async (t) => {
-  const gateway = await startGateway({ docker: { timeoutMs: 600 } })
+  const gateway = await startGateway({ docker: { timeoutMs: 600, scope: 'global' } })
   const network = await createNetwork(gateway, { kind: 'bridge' })
   const { Address } = await connect(gateway, network)
   t.context = { gateway, poolId: network.pool.PoolID, address: Address.split('/')[0] ?? '' }
@@ -37,7 +37,6 @@ const frees: ReadonlySet<string> = new Set([
 const local: ReadonlySet<string> = new Set([
   'Plugin.Activate',
   'NetworkDriver.GetCapabilities',
-  'NetworkDriver.AllocateNetwork',
   'NetworkDriver.EndpointOperInfo',
   'NetworkDriver.DiscoverNew',
   'NetworkDriver.DiscoverDelete',
@@ -56,6 +55,8 @@ for (const method of methods) {
       ...{ PoolID: poolId, Address: method === 'IpamDriver.ReleaseAddress' ? address : '' },
       ...{ AddressSpace: 'heddle', Pool: '', SubPool: '', V6: false, SandboxKey: '', IPv6Data: [] },
       IPv4Data: [{ AddressSpace: 'heddle', Pool: '10.44.0.0/24', Gateway: '10.44.0.1/24' }],
+      DiscoveryType: 1,
+      DiscoveryData: { Address: '192.0.2.7' },
       Interface: { Address: '', AddressIPv6: '', MacAddress: '' },
       Options: {
         ...(method.startsWith('NetworkDriver.') ? { 'com.docker.network.generic': { network: 'green' } } : { network: 'green' }),

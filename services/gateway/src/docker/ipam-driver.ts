@@ -2,7 +2,7 @@
  * IpamDriver. Docker reserves before it says for what: a pool is provisional until its network is created, an address
  * until its endpoint is. Releases always succeed; what they could not do, the sweeps do.
  */
-import type { Network, Pool } from '@heddle/contract'
+import type { Claim, Network, Pool } from '@heddle/contract'
 import { type Call, HeddleError, invalid, randomId } from '@heddle/core'
 import { type Family, firstOf, formatIp, lastOf, parsePrefix } from '@heddle/net'
 import { hostIpField, prefixField } from '../fields.ts'
@@ -13,18 +13,21 @@ import { later } from '../flows/later.ts'
 import { deleteOrphanPool } from '../flows/network.ts'
 import type { FlowParts } from '../flows/parts.ts'
 import { familyOf } from '../flows/plan.ts'
+import { together } from '../flows/undo.ts'
 import { type Body, bodies } from './bodies.ts'
 import type { KnownEndpoints } from './known-endpoints.ts'
 import { parseIpamOptions } from './options.ts'
 import { constant, type Route, type RouteTrace, route } from './route.ts'
+import { type DockerScope, poolSpaceOf } from './scope.ts'
+import { isOfManager, SwarmAddresses } from './swarm-addresses.ts'
 
 /** One for local and global networks: Docker then leaves it to us that no pool overlaps another. */
 export const addressSpace = 'heddle'
 const gatewayLabel = 'com.docker.network.gateway'
 const requestTypeLabel = 'RequestAddressType'
 
-export function ipamRoutes(parts: FlowParts, known: KnownEndpoints): [string, Route][] {
-  const driver = new IpamDriver(parts, known)
+export function ipamRoutes(parts: FlowParts, known: KnownEndpoints, scope: DockerScope): [string, Route][] {
+  const driver = new IpamDriver(parts, known, scope)
   return [
     ['IpamDriver.GetCapabilities', constant({ RequiresMACAddress: false, RequiresRequestReplay: false })],
     ['IpamDriver.GetDefaultAddressSpaces', constant({ LocalDefaultAddressSpace: addressSpace, GlobalDefaultAddressSpace: addressSpace })],
@@ -45,10 +48,14 @@ export function ipamRoutes(parts: FlowParts, known: KnownEndpoints): [string, Ro
 class IpamDriver {
   readonly #parts: FlowParts
   readonly #known: KnownEndpoints
+  readonly #scope: DockerScope
+  readonly #swarm: SwarmAddresses
 
-  constructor(parts: FlowParts, known: KnownEndpoints) {
+  constructor(parts: FlowParts, known: KnownEndpoints, scope: DockerScope) {
     this.#parts = parts
     this.#known = known
+    this.#scope = scope
+    this.#swarm = new SwarmAddresses(parts)
   }
 
   /** With `--ipam-opt network=NAME` the pool is that network's; a network that is there gives one of its own. */
@@ -59,15 +66,16 @@ class IpamDriver {
     const family = prefix === '' ? (body.V6 ? 6 : 4) : familyOf(prefix)
     const network = name === '' ? undefined : (await orUnknown(cluster.networks.getNetwork({ name }, call)))?.network
     if (network !== undefined) return answer(await this.#joined(network, prefix, family, body.SubPool, call))
-    const space = name || `docker-${cluster.host}`
+    const space = name || poolSpaceOf(this.#scope, cluster.host)
     if (prefix === '') return answer(await createDefaultPool(cluster, { space, family, provisionalHost: cluster.host }, call))
     const { pool, created } = await cluster.ipam.createPool(
       { pool: { space, prefix, ranges: rangesOf(body.SubPool, prefix), provisionalHost: cluster.host } },
       call,
     )
     if (pool === undefined) throw new HeddleError('internal', 'ipam answered no pool')
-    // Two networks may not share the pool of one host; a repeated request finds its own, still provisional.
-    if (!created && name === '' && pool.provisionalHost !== cluster.host) {
+    // Two networks may not share the pool of one host; a repeated request finds its own, still provisional. The nodes of a
+    // swarm share it, and the second network of a pool is refused when it is allocated.
+    if (!created && name === '' && this.#scope === 'local' && pool.provisionalHost !== cluster.host) {
       throw new HeddleError('pool-overlaps', `subnet ${prefix} belongs to another Docker network of this host`, {
         field: 'Pool',
         remedy: 'choose another --subnet',
@@ -96,13 +104,16 @@ class IpamDriver {
       const reserved = await ipam.reserve({ poolId, address }, call)
       return { Address: `${reserved.address}/${reserved.prefixLength}`, Data: {} }
     }
+    if (this.#scope === 'global' && isOfManager(body.Options)) return addressOf(await this.#swarm.hold(poolId, address, call))
     try {
       const request = { owner: `docker:${host}:${randomId()}`, host, wants: [{ poolIds: [poolId], address }], provisional: true }
       const claim = (await ipam.allocate(request, call)).allocations[0]?.claim
       if (claim === undefined) throw new HeddleError('internal', 'ipam answered no claim')
-      return { Address: `${claim.address}/${claim.prefixLength}`, Data: {} }
+      return addressOf(claim)
     } catch (error) {
       if (address === '' || HeddleError.from(error).code !== 'address-taken') throw error
+      const held = this.#scope === 'global' ? await this.#swarm.find(poolId, address, call) : undefined
+      if (held !== undefined) return addressOf(held)
       const pool = (await ipam.listPools({ id: poolId }, call)).pools[0]?.pool
       if (pool === undefined || !isSetAside(pool, address)) throw error
       return { Address: `${address}/${parsePrefix(pool.prefix).length}`, Data: {} }
@@ -115,7 +126,12 @@ class IpamDriver {
     try {
       const address = hostIpField(body.Address, 'Address')
       if (this.#known.takeSettled(body.PoolID, address)) return {}
-      await briefly(call, this.#parts.releaseTimeoutMs, (inner) => ipam.release({ poolId: body.PoolID, address, host }, inner))
+      await briefly(call, this.#parts.releaseTimeoutMs, (inner) =>
+        together([
+          ipam.release({ poolId: body.PoolID, address, host }, inner),
+          this.#scope === 'global' ? this.#swarm.free(body.PoolID, address, inner) : undefined,
+        ]),
+      )
     } catch (error) {
       this.#parts.logger.info(
         { pool: body.PoolID, address: body.Address, failure: HeddleError.from(error).message },
@@ -143,6 +159,10 @@ class IpamDriver {
     }
     return pool
   }
+}
+
+function addressOf({ address, prefixLength }: Claim): object {
+  return { Address: `${address}/${prefixLength}`, Data: {} }
 }
 
 /** Docker does not ask for a gateway that comes with the pool. */

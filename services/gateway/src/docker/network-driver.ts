@@ -20,21 +20,27 @@ import type { Body } from './bodies.ts'
 import { claimKey, endpointUnknown, type KnownEndpoint, type KnownEndpoints } from './known-endpoints.ts'
 import type { DockerNetworks } from './networks.ts'
 import { parseIfname } from './options.ts'
+import type { DockerScope } from './scope.ts'
 import { optionOf } from './sriov-options.ts'
+import { keysOf, SwarmAddresses } from './swarm-addresses.ts'
 import { claimForDocker } from './vf-endpoint.ts'
 
 const prepareTimeoutMs = 5000
 const detachTimeoutMs = 5000
+const recallTimeoutMs = 1000
 
 export class NetworkDriver {
   readonly #parts: FlowParts
   readonly #networks: DockerNetworks
   readonly #known: KnownEndpoints
+  /** Absent: local scope. */
+  readonly #swarm: SwarmAddresses | undefined
 
-  constructor(parts: FlowParts, networks: DockerNetworks, known: KnownEndpoints) {
+  constructor(parts: FlowParts, networks: DockerNetworks, known: KnownEndpoints, scope: DockerScope) {
     this.#parts = parts
     this.#networks = networks
     this.#known = known
+    this.#swarm = scope === 'global' ? new SwarmAddresses(parts) : undefined
   }
 
   /** Repeatable by endpoint id. A field is answered only if the request left it empty. */
@@ -95,7 +101,7 @@ export class NetworkDriver {
 
   /** Docker forgets the endpoint whatever is answered, so what cannot be done now is done later. */
   async deleteEndpoint(body: Body<'endpoint'>, call: Call): Promise<object> {
-    const known = this.#known.peek(body.EndpointID)
+    const known = this.#known.peek(body.EndpointID) ?? (await this.#recall(body, call))
     const wish = {
       endpointId: body.EndpointID,
       networkId: known?.endpoint.networkId ?? '',
@@ -121,6 +127,23 @@ export class NetworkDriver {
     if (known === undefined) return { Value: {} }
     const { networkName, state, vf } = known.endpoint
     return { Value: { 'heddle.network': networkName, 'heddle.state': state, ...(vf === undefined ? {} : vfFields(vf)) } }
+  }
+
+  /**
+   * After a restart, in a swarm: Docker's release of the node is not to be taken for that of the manager, which comes later
+   * and holds the address until then.
+   */
+  async #recall({ NetworkID, EndpointID }: Body<'endpoint'>, call: Call): Promise<KnownEndpoint | undefined> {
+    if (this.#swarm === undefined) return undefined
+    try {
+      const [network, found] = await briefly(call, recallTimeoutMs, (inner) =>
+        together([this.#networks.find(NetworkID, inner), this.#known.find(this.#parts, EndpointID, inner)]),
+      )
+      return found === undefined ? undefined : { ...found, asked: keysOf(network, found.endpoint.addresses) }
+    } catch (error) {
+      this.#parts.logger.info({ endpoint: EndpointID, failure: HeddleError.from(error).message }, 'endpoint not recalled')
+      return undefined
+    }
   }
 
   #draft(
@@ -163,8 +186,15 @@ export class NetworkDriver {
   async #adopt(network: Network, owner: string, addresses: readonly string[], call: Call) {
     const { host, ipam } = this.#parts.cluster
     const wants = addresses.map((address) => ({ poolIds: poolIdsOf(network, familyOf(address)), address }))
-    const { allocations } = await ipam.adopt({ owner, host, addresses: wants }, call)
-    return allocations.flatMap(({ claim }) => claim ?? [])
+    try {
+      const { allocations } = await ipam.adopt({ owner, host, addresses: wants }, call)
+      return allocations.flatMap(({ claim }) => claim ?? [])
+    } catch (error) {
+      if (HeddleError.from(error).code !== 'address-taken') throw error
+      const held = await this.#swarm?.findAll(network, addresses, call)
+      if (held === undefined) throw error
+      return held
+    }
   }
 
   /** With Docker's null IPAM the driver chooses; a network without pools is of frames alone. */

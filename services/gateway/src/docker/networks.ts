@@ -13,6 +13,7 @@ import { undoing } from '../flows/undo.ts'
 import type { Body, IpamData } from './bodies.ts'
 import { addressSpace } from './ipam-driver.ts'
 import { type DriverName, gatewayModeOf, type NetworkOptions, parseNetworkOptions } from './options.ts'
+import { type DockerScope, poolSpaceOf, swarmAlias } from './scope.ts'
 import { checkVfSource, sriovMismatch } from './sriov-networks.ts'
 
 const deleteTimeoutMs = 3000
@@ -20,16 +21,26 @@ const deleteTimeoutMs = 3000
 /** The null IPAM driver's pools stand for none. */
 const noPools: ReadonlySet<string> = new Set(['', '0.0.0.0/0', '::/0'])
 
+export interface DockerNetworkWish {
+  readonly alias: string
+  readonly networkId: string
+  /** As in CreateNetwork. */
+  readonly options: Readonly<Record<string, unknown>>
+  readonly data: readonly IpamData[]
+}
+
 export class DockerNetworks {
   readonly #parts: FlowParts
+  readonly #scope: DockerScope
 
-  constructor(parts: FlowParts) {
+  constructor(parts: FlowParts, scope: DockerScope) {
     this.#parts = parts
+    this.#scope = scope
   }
 
   /** Fails with network-unknown. */
   async find(networkId: string, call: Call): Promise<Network> {
-    const network = await orUnknown(this.#parts.directory.byAlias(this.#alias(networkId), call))
+    const network = (await this.#ofSwarm(networkId, call)) ?? (await orUnknown(this.#parts.directory.byAlias(this.#alias(networkId), call)))
     if (network !== undefined) return network
     throw new HeddleError('network-unknown', `Docker network ${networkId.slice(0, 12)} has no Heddle network`, {
       field: 'NetworkID',
@@ -43,16 +54,26 @@ export class DockerNetworks {
 
   /** Repeatable: a known id succeeds (a swarm node creates its networks again when it starts). */
   async create(driver: DriverName, body: Body<'createNetwork'>, call: Call): Promise<object> {
+    const wish = { alias: this.#alias(body.NetworkID), networkId: body.NetworkID, options: body.Options, data: [...body.IPv4Data, ...body.IPv6Data] }
+    const allocated = await this.#ofSwarm(body.NetworkID, call)
+    if (allocated === undefined) await this.join(driver, wish, call)
+    else checkJoin(allocated, parseNetworkOptions(body.Options, driver), withPools(wish.data))
+    return {}
+  }
+
+  /** The network that the alias names from then on: it is there, or it is made. Repeatable: a known alias is not looked at again. */
+  async join(driver: DriverName, wish: DockerNetworkWish, call: Call): Promise<Network> {
     const { directory, cluster } = this.#parts
-    const alias = this.#alias(body.NetworkID)
-    const options = parseNetworkOptions(body.Options, driver)
-    if ((await orUnknown(directory.byAlias(alias, call))) !== undefined) return {}
-    const data = [...body.IPv4Data, ...body.IPv6Data].filter((one) => !noPools.has(one.Pool))
-    await undoing(this.#parts, call, async (undo) => {
+    const { alias, networkId } = wish
+    const options = parseNetworkOptions(wish.options, driver)
+    const known = await orUnknown(directory.byAlias(alias, call))
+    if (known !== undefined) return known
+    const data = withPools(wish.data)
+    return undoing(this.#parts, call, async (undo) => {
       const existing = options.network === '' ? undefined : (await orUnknown(cluster.networks.getNetwork({ name: options.network }, call)))?.network
       let network = existing
       if (network === undefined) {
-        const made = await this.#make(body.NetworkID, options, data, call)
+        const made = await this.#make(networkId, options, data, call)
         network = made.network
         if (made.created) undo.add('delete the network', (late) => deleteNetwork(this.#parts, made.network, late))
       } else checkJoin(network, options, data)
@@ -61,8 +82,8 @@ export class DockerNetworks {
       await cluster.networks.bindAlias({ alias, networkId: id }, call)
       await this.#setAside(network, data, call)
       directory.learn(network, alias)
+      return network
     })
-    return {}
   }
 
   /** Docker forgets the network whatever is answered, so what cannot be done now is done later. */
@@ -71,6 +92,7 @@ export class DockerNetworks {
     const remove = async (inner: Call) => {
       const { network, aliasesLeft } = await this.#parts.cluster.networks.unbindAlias({ alias }, inner)
       this.#parts.directory.forgetAlias(alias)
+      this.#parts.directory.forgetAlias(swarmAlias(NetworkID))
       if (network?.createdBy === 'docker' && aliasesLeft === 0) await deleteNetwork(this.#parts, network, inner)
     }
     // Once the alias is unbound only the network itself says what is left to do, so the second try asks for it by name.
@@ -103,7 +125,7 @@ export class DockerNetworks {
     if (data.length === 0 && kind !== 'sriov') {
       throw invalid('IPv4Data', 'a new Heddle network needs a subnet', 'use --ipam-driver heddle, or join an existing network with -o network=NAME')
     }
-    const space = options.network || `docker-${this.#parts.cluster.host}`
+    const space = options.network || poolSpaceOf(this.#scope, this.#parts.cluster.host)
     const gateway = gatewayModeOf(kind, options.gateway)
     const definition = checkDefinition({
       name: options.network || `docker-${networkId.slice(0, 12)}`,
@@ -119,6 +141,7 @@ export class DockerNetworks {
     })
     if (kind === 'sriov') await checkVfSource(this.#parts, options.sriov, call)
     await this.#checkSpace(space, data, call)
+    if (this.#scope === 'global') await this.#checkUnshared(space, data, call)
     return createNetwork(this.#parts, { definition, createdBy: 'docker', space }, call)
   }
 
@@ -134,6 +157,25 @@ export class DockerNetworks {
     if (stray !== undefined) {
       throw invalid('network', `pool ${stray.Pool} does not belong to this network`, 'give both -o network=NAME and --ipam-opt network=NAME, or neither')
     }
+  }
+
+  /** The nodes of a swarm share the pools of networks without a name, so who asks for a pool does not learn that it has one. */
+  async #checkUnshared(space: string, data: readonly IpamData[], call: Call): Promise<void> {
+    const networks = await allPages(
+      (pageToken) => this.#parts.cluster.networks.listNetworks({ pageToken }, call),
+      (page) => page.networks,
+    )
+    const wanted = new Set(data.map((one) => prefixField(one.Pool, 'Pool')))
+    for (const { name, pools } of networks) {
+      const shared = pools.find(({ poolId, prefix }) => poolId.startsWith(`${space}.`) && wanted.has(prefix))
+      if (shared !== undefined)
+        throw new HeddleError('pool-overlaps', `subnet ${shared.prefix} belongs to network ${name}`, { field: 'Pool', remedy: 'choose another --subnet' })
+    }
+  }
+
+  /** What a swarm's manager allocated for all nodes. */
+  async #ofSwarm(networkId: string, call: Call): Promise<Network | undefined> {
+    return this.#scope === 'global' ? orUnknown(this.#parts.directory.byAlias(swarmAlias(networkId), call)) : undefined
   }
 
   /** Docker asks for auxiliary addresses before it names them; until now they were claims like any other. */
@@ -157,6 +199,10 @@ export class DockerNetworks {
     // Refused with network-in-use while another host's Docker still has an alias: then it is not ours to delete.
     if (network?.createdBy === 'docker') await deleteNetwork(this.#parts, network, call)
   }
+}
+
+function withPools(data: readonly IpamData[]): IpamData[] {
+  return data.filter((one) => !noPools.has(one.Pool))
 }
 
 function wantsGateway({ kind, gateway }: NetworkOptions): boolean {

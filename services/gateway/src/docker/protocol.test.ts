@@ -34,7 +34,6 @@ for (const [method, { schema }] of routes) {
   test(`${method} refuses an empty or malformed body with 400 in both of Docker's keys`, async (t) => {
     const malformed = [undefined, '', '\n', '{', '[]', 'null', '7', '"x"', '{"NetworkID":7,"EndpointID":{},"PoolID":[],"Options":3}', '\u0000']
     for (const text of malformed) {
-      if (method.startsWith('NetworkDriver.Discover') && text?.startsWith('{"')) continue
       const { status, json, contentType } = await t.context.gateway.docker.raw(method, text === undefined ? {} : { text })
       t.is(status, 400, `${method} ${text}`)
       t.true(json.Err.length > 0 && json.Err === json.Error)

@@ -11,20 +11,23 @@ import { NetworkDriver } from './network-driver.ts'
 import { DockerNetworks } from './networks.ts'
 import type { DriverName } from './options.ts'
 import { constant, type Route, type RouteTrace, route } from './route.ts'
+import type { DockerScope } from './scope.ts'
+import { SwarmNetworks } from './swarm.ts'
 import { endpointTrace } from './trace.ts'
 
-export function dockerRoutes(parts: FlowParts): Readonly<Record<DriverName, ReadonlyMap<string, Route>>> {
+export function dockerRoutes(parts: FlowParts, scope: DockerScope = 'local'): Readonly<Record<DriverName, ReadonlyMap<string, Route>>> {
   const known = new KnownEndpoints()
-  const networks = new DockerNetworks(parts)
-  const endpoints = new NetworkDriver(parts, networks, known)
+  const networks = new DockerNetworks(parts, scope)
+  const endpoints = new NetworkDriver(parts, networks, known, scope)
+  const swarm = new SwarmNetworks(parts, networks, scope)
   const outside = new ExternalConnectivity(parts, networks, known)
   const connect = (body: { NetworkID: string; EndpointID: string }) => endpointTrace('connect', body)
   const disconnect = (body: { NetworkID: string; EndpointID: string }) => endpointTrace('disconnect', body)
   const routes = (driver: DriverName): [string, Route][] => [
-    ['NetworkDriver.GetCapabilities', constant({ Scope: 'local', ConnectivityScope: 'local', GwAllocChecker: true })],
+    ['NetworkDriver.GetCapabilities', constant({ Scope: scope, ConnectivityScope: scope, GwAllocChecker: true })],
     ['NetworkDriver.GwAllocCheck', route(bodies.options, (body, call) => networks.skipsGateway(driver, body, call))],
-    ['NetworkDriver.AllocateNetwork', route(bodies.allocateNetwork, async (body) => ({ Options: body.Options }))],
-    ['NetworkDriver.FreeNetwork', route(bodies.network, async () => ({}))],
+    ['NetworkDriver.AllocateNetwork', route(bodies.allocateNetwork, (body, call) => swarm.allocate(driver, body, call), networkTrace)],
+    ['NetworkDriver.FreeNetwork', route(bodies.network, (body, call) => swarm.free(body, call), networkTrace)],
     ['NetworkDriver.CreateNetwork', route(bodies.createNetwork, (body, call) => networks.create(driver, body, call), networkTrace)],
     ['NetworkDriver.DeleteNetwork', route(bodies.network, (body, call) => networks.remove(body, call), networkTrace)],
     ['NetworkDriver.CreateEndpoint', route(bodies.createEndpoint, (body, call) => endpoints.createEndpoint(body, call), connect)],
@@ -34,11 +37,11 @@ export function dockerRoutes(parts: FlowParts): Readonly<Record<DriverName, Read
     ['NetworkDriver.Leave', route(bodies.endpoint, async () => ({}))],
     ['NetworkDriver.ProgramExternalConnectivity', route(bodies.externalConnectivity, (body, call) => outside.program(body, call), connect)],
     ['NetworkDriver.RevokeExternalConnectivity', route(bodies.endpoint, (body, call) => outside.revoke(body, call), disconnect)],
-    ['NetworkDriver.DiscoverNew', route(bodies.discover, async () => ({}))],
-    ['NetworkDriver.DiscoverDelete', route(bodies.discover, async () => ({}))],
+    ['NetworkDriver.DiscoverNew', route(bodies.discover, (body) => swarm.discover('new', body))],
+    ['NetworkDriver.DiscoverDelete', route(bodies.discover, (body) => swarm.discover('gone', body))],
   ]
   return {
-    heddle: new Map([activate(['NetworkDriver', 'IpamDriver']), ...routes('heddle'), ...ipamRoutes(parts, known)]),
+    heddle: new Map([activate(['NetworkDriver', 'IpamDriver']), ...routes('heddle'), ...ipamRoutes(parts, known, scope)]),
     sriov: new Map([activate(['NetworkDriver']), ...routes('sriov')]),
   }
 }

@@ -57,7 +57,7 @@ export interface Claim {
   /** Without prefix length. */
   address: string;
   prefixLength: number;
-  /** The endpoint id, or `docker:<host>:<nonce>` while provisional. */
+  /** The endpoint id, or `docker:<host>:<nonce>` while provisional, or `swarm:<hash>` while Docker's swarm manager holds it. */
   owner: string;
   host: string;
   provisional: boolean;
