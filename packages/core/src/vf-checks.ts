@@ -1,8 +1,9 @@
 /** What may be said of VFs, checked and put into canonical form before it becomes a key, a path or a setting of a card. */
 import type { SriovNetwork, VfSelector, VfSettings, VlanRange } from '@heddle/contract'
-import { AddressError, canonicalMac, canonicalPci, parseIndexes, parseMac } from '@heddle/net'
+import { canonicalMac, canonicalPci, parseIndexes, parseMac } from '@heddle/net'
 import { invalid } from './errors.ts'
 import { checkHostName, checkInterfaceName, checkNetworkName } from './ids.ts'
+import { parsed } from './parsed.ts'
 
 const maxEntries = 256
 /** 4095 is reserved (IEEE 802.1Q table 9-2). */
@@ -147,13 +148,4 @@ function checkNode(node: number, field: string): number {
 function withIndexes(text: string, field: string, check: (device: string, field: string) => string): string {
   const { device } = parsed(field, () => splitIndexes(text))
   return check(device, field) + text.slice(device.length)
-}
-
-function parsed<T>(field: string, parse: () => T): T {
-  try {
-    return parse()
-  } catch (error) {
-    if (error instanceof AddressError) throw invalid(field, error.message, 'correct it and try again')
-    throw error
-  }
 }

@@ -40,7 +40,7 @@ test('each bad field is refused by its name, with what to do', (t) => {
     ['network.name', { name: 'a/b' }],
     ['network.id', { id: 'a.b' }],
     ['network.id', { id: '../x' }],
-    ['network.kind', { kind: 'macvlan' }],
+    ['network.kind', { kind: 'ring' }],
     ['network.vni', { vni: 4095 }],
     ['network.vni', { vni: 16_777_216 }],
     ['network.vni', { kind: 'bridge' }],

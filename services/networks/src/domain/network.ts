@@ -1,10 +1,9 @@
 /** What a network may be, and whether two definitions are the same. */
 import type { Network, PoolRef } from '@heddle/contract'
-import { checkNetworkName, checkOpaqueId, HeddleError, invalid } from '@heddle/core'
+import { checkBridge, checkNetworkKind, checkNetworkName, checkNoGateway, checkOpaqueId, checkParent, HeddleError, invalid, linkFields } from '@heddle/core'
 import { contains, formatIp, formatPrefix, overlaps, type Prefix, parseIp, parsePrefix, sameIp, unassignable } from '@heddle/net'
 import { checkSriov, sriovFields } from './sriov.ts'
 
-const kinds = ['overlay', 'bridge', 'sriov']
 const creators = ['cli', 'cni', 'docker']
 const minVni = 4096
 const maxVni = 16_777_215
@@ -19,19 +18,21 @@ const maxOptions = 64
 export function checkNetwork(network: Network, makeId: () => string, now: string): Network {
   const name = checkNetworkName(network.name, 'network.name')
   const id = network.id === '' ? makeId() : checkNetworkId(network.id, 'network.id')
-  if (!kinds.includes(network.kind))
-    throw invalid('network.kind', `network kind ${JSON.stringify(network.kind)} is unknown`, 'use "overlay", "bridge" or "sriov"')
+  checkNetworkKind(network.kind, 'network.kind')
   if (network.kind === 'overlay' && (network.vni < minVni || network.vni > maxVni)) {
     throw invalid('network.vni', `an overlay network cannot have VNI ${network.vni}`, `claim one from ${minVni} to ${maxVni}`)
   }
   if (network.kind !== 'overlay' && network.vni !== 0) throw invalid('network.vni', `a network of kind ${network.kind} has no VNI`, 'leave vni at 0')
   const sriov = checkSriov(network)
+  const parent = checkParent(network.kind, network.parent, 'network.parent')
+  const bridge = checkBridge(network.kind, network.bridge, 'network.bridge')
   if (!creators.includes(network.createdBy))
     throw invalid('network.createdBy', `creator ${JSON.stringify(network.createdBy)} is unknown`, 'use "cli", "cni" or "docker"')
   const pools = checkPools(network.pools)
+  for (const [index, { gateway }] of pools.entries()) checkNoGateway({ kind: network.kind, parent }, gateway, `network.pools[${index}].gateway`)
   checkMtu(network.mtu, pools)
   checkOptions(network.options)
-  return { ...network, id, name, pools, sriov, createdAt: now, revision: 0n }
+  return { ...network, id, name, pools, parent, bridge, sriov, createdAt: now, revision: 0n }
 }
 
 /** One token of a NATS subject as well as of a key: no dots. */
@@ -50,6 +51,8 @@ export function differences(there: Network, asked: Network): Record<string, stri
   compare('mtu', there.mtu, asked.mtu)
   compare('internal', there.internal, asked.internal)
   for (const [field, a, b] of sriovFields(there, asked)) compare(field, a, b)
+  const [linksThere, linksAsked] = [linkFields(there), linkFields(asked)]
+  for (const field of Object.keys(linksThere) as (keyof typeof linksThere)[]) compare(field, linksThere[field], linksAsked[field])
   compare('pools', there.pools.map(poolText).toSorted(), asked.pools.map(poolText).toSorted())
   compare('options', Object.entries(there.options).toSorted(), Object.entries(asked.options).toSorted())
   // A VNI follows from the network's id; under another id another one was claimed, which says nothing of the network.
