@@ -36,6 +36,8 @@ export interface Underlay {
   portOf(host: number): string
   /** Runs a command inside a host, without a shell; rejects when it fails. */
   exec(host: number, command: readonly [string, ...string[]], options?: { readonly input?: string; readonly timeoutMs?: number }): Promise<Result>
+  /** The host's namespace goes with all that is in it, and is there anew under its name and addresses. */
+  reboot(host: number): void
   remove(): void
 }
 
@@ -63,18 +65,22 @@ export function createUnderlay(options: UnderlayOptions): Underlay {
     for (const host of hosts) unlessGone(host.path, ['netns', 'delete', host.name])
   }
   process.once('exit', remove)
-  try {
-    for (const host of [...hosts.map((each) => each.name), ...(switchName === undefined ? [] : [switchName])]) ip(['netns', 'add', host])
-    const wire = [`link add ${bridge} mtu ${mtu} type bridge stp_state 0`, `addr add ${subnet}.254/24 dev ${bridge}`, `link set ${bridge} up`]
-    for (const [index, host] of hosts.entries()) {
-      wire.push(`link add ${port(index)} mtu ${mtu} type veth peer name eth0 mtu ${mtu} netns ${host.name}`, `link set ${port(index)} master ${bridge} up`)
-    }
+  const plugIn = (plugged: readonly UnderlayHost[]) => {
+    const wire = plugged.flatMap((host) => {
+      const device = port(hosts.indexOf(host))
+      return [`link add ${device} mtu ${mtu} type veth peer name eth0 mtu ${mtu} netns ${host.name}`, `link set ${device} master ${bridge} up`]
+    })
     batch(switchName, wire)
-    for (const host of hosts) {
+    for (const host of plugged) {
       const own = [`addr add ${host.address}/24 dev eth0`, 'link set lo up', 'link set eth0 up']
       if (ipv6) own.push(`addr add ${host.address6}/64 dev eth0 nodad`)
       batch(host.name, own)
     }
+  }
+  try {
+    for (const host of [...hosts.map((each) => each.name), ...(switchName === undefined ? [] : [switchName])]) ip(['netns', 'add', host])
+    batch(switchName, [`link add ${bridge} mtu ${mtu} type bridge stp_state 0`, `addr add ${subnet}.254/24 dev ${bridge}`, `link set ${bridge} up`])
+    plugIn(hosts)
   } catch (error) {
     remove()
     throw error
@@ -88,6 +94,15 @@ export function createUnderlay(options: UnderlayOptions): Underlay {
       const path = hosts[host]?.path
       if (path === undefined) throw new RangeError(`there is no host ${host}`)
       return execa('nsenter', [`--net=${path}`, '--', command, ...args], { input, timeout: timeoutMs })
+    },
+    reboot(host) {
+      const one = hosts[host]
+      if (one === undefined) throw new RangeError(`there is no host ${host}`)
+      // A namespace lives on while anything runs in it; its wire must not.
+      batch(switchName, [`link delete ${port(host)}`])
+      ip(['netns', 'delete', one.name])
+      ip(['netns', 'add', one.name])
+      plugIn([one])
     },
     remove,
   }

@@ -2,7 +2,7 @@
  * A real dockerd in a host's network namespace, with data, sockets and /run of its own. It finds network plugins where
  * it always does, in /run/docker/plugins, which is `pluginDir` of the laboratory.
  */
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { request as httpRequest } from 'node:http'
 import { join } from 'node:path'
 import { privately } from './privately.ts'
@@ -21,19 +21,29 @@ export interface DockerdOptions {
 }
 
 export interface Dockerd {
+  /** The one that runs now. */
   readonly program: Program
   readonly socket: string
   readonly version: string
   readonly storageDriver: string
-  /** The client of the machine, spoken to in this daemon's API version; answers standard output. */
+  /** The client of the daemon's package, spoken to in this daemon's API version; answers standard output. */
   docker(args: readonly string[], options?: RunOptions): Promise<string>
   /** The same, with the exit code as a result. */
   tryDocker(args: readonly string[], options?: RunOptions): Promise<RunResult>
   /** One request of the Engine API, e.g. `api('POST', '/networks/blue/connect', {...})`; rejects unless the status is 2xx. */
   api(method: string, path: string, body?: unknown): Promise<any>
+  /** SIGKILL for the daemon alone, and for its containerd; containers run on. */
+  kill(): Promise<void>
+  /** Ends it unless it has ended, and starts it again on the same data, among the same mounts, where its containers are. */
+  restart(args?: readonly string[]): Promise<void>
+  /** SIGKILL for it and every process of its containers at once, as when the power fails. */
+  halt(): Promise<void>
   /** Ends it and every process of its containers. */
   stop(): Promise<void>
 }
+
+/** A newer one that comes first in PATH would refuse what this daemon takes, as `--mac-address` of a network of the user's. */
+const client = existsSync('/usr/bin/docker') ? '/usr/bin/docker' : 'docker'
 
 export async function startDockerd(scope: LabScope, options: DockerdOptions): Promise<Dockerd> {
   const socket = join(options.dir, 'docker.sock')
@@ -60,33 +70,57 @@ async function start(scope: LabScope, options: DockerdOptions, socket: string, s
     ...['--exec-root', '/run/docker', '--pidfile', '/run/docker.pid', '--storage-driver', storageDriver],
     // No network of its own beyond what is asked for; cgroups without systemd, whose socket its /run does not have.
     ...['--bridge', 'none', '--exec-opt', 'native.cgroupdriver=cgroupfs', '--shutdown-timeout', '2'],
-    ...(options.args ?? []),
   ]
+  // What holds the mounts together while no daemon runs.
+  const mounts = await startProgram(scope, {
+    name: 'mounts of dockerd',
+    command: privately({ binds: { '/run/docker/plugins': options.pluginDir } }, ['sleep', 'infinity']),
+    logPath: join(options.dir, 'dockerd.log'),
+    ready: ({ pid }) => readFileSync(`/proc/${pid}/comm`, 'utf8').trim() === 'sleep',
+    undo: stopWithNamespace,
+  })
   const stop = async (running: Program) => {
     // A process 1 that ignores SIGTERM would hold each container, and so dockerd, for ten seconds.
     for (const container of await request(socket, 'GET', '/containers/json').catch(() => [])) {
       await request(socket, 'POST', `/containers/${container.Id}/kill`).catch(() => {})
     }
-    await stopWithNamespace(running)
+    await running.stop()
+    await stopWithNamespace(mounts)
   }
-  const program = await startProgram(scope, {
-    name: 'dockerd',
-    netns: options.netns,
-    command: privately({ binds: { '/run/docker/plugins': options.pluginDir } }, command),
-    logPath: join(options.dir, 'dockerd.log'),
-    ready: async () => existsSync(socket) && (await request(socket, 'GET', '/_ping').catch(() => undefined)) !== undefined,
-    undo: stop,
-  })
+  const begin = (args: readonly string[]) => {
+    // The answer of the daemon before it would be taken for this one's.
+    rmSync(socket, { force: true })
+    return startProgram(scope, {
+      name: 'dockerd',
+      netns: options.netns,
+      command: ['nsenter', `--mount=/proc/${mounts.pid}/ns/mnt`, ...command, ...args],
+      logPath: join(options.dir, 'dockerd.log'),
+      ready: async () => existsSync(socket) && (await request(socket, 'GET', '/_ping').catch(() => undefined)) !== undefined,
+      undo: stop,
+    })
+  }
+  let program = await begin(options.args ?? [])
   const version = await request(socket, 'GET', '/version')
   const env = { DOCKER_HOST: `unix://${socket}`, DOCKER_API_VERSION: version.ApiVersion, DOCKER_CONFIG: join(options.dir, 'client') }
   return {
-    program,
+    get program() {
+      return program
+    },
     socket,
     version: version.Version,
     storageDriver,
-    docker: (args, more) => run(['docker', ...args], { ...more, env: { ...env, ...more?.env } }),
-    tryDocker: (args, more) => attempt(['docker', ...args], { ...more, env: { ...env, ...more?.env } }),
+    docker: (args, more) => run([client, ...args], { ...more, env: { ...env, ...more?.env } }),
+    tryDocker: (args, more) => attempt([client, ...args], { ...more, env: { ...env, ...more?.env } }),
     api: (method, path, body) => request(socket, method, `/v${version.ApiVersion}${path}`, body),
+    kill: () => program.kill('SIGKILL'),
+    async restart(args) {
+      await program.stop()
+      program = await begin(args ?? options.args ?? [])
+    },
+    async halt() {
+      await program.kill('SIGKILL')
+      await stopWithNamespace(mounts)
+    },
     stop: () => stop(program),
   }
 }

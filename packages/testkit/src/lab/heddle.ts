@@ -111,7 +111,7 @@ function readyLine(logPath: string): string | undefined {
 }
 
 /** The fabric namespace is a bind mount that outlives the process, as the containers' links do. */
-async function unmountBelow(dir: string): Promise<void> {
+export async function unmountBelow(dir: string): Promise<void> {
   const mounts = readFileSync('/proc/self/mounts', 'utf8')
     .split('\n')
     .map((line) => line.split(' ')[1] ?? '')

@@ -1,5 +1,6 @@
 /** Parts of a laboratory: hosts as namespaces, real engines and Heddle processes on them; all undone by one scope. */
 export { type Containerd, type ContainerdOptions, type CtrContainer, startContainerd } from './containerd.ts'
+export { type DockerHost, type DockerHosts, type DockerHostsOptions, startDockerHosts } from './docker.ts'
 export { type Dockerd, type DockerdOptions, startDockerd } from './dockerd.ts'
 export { type HeddleOptions, type HeddleProcess, heddleCommand, startHeddle } from './heddle.ts'
 export { buildImage, type LabImage, whyNoContainers } from './image.ts'
