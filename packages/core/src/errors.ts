@@ -63,6 +63,12 @@ export const errorCatalogue = {
   'vf-pool-unknown': kind(5, 127),
   'vf-pool-exists': kind(6, 128),
   'vf-pool-in-use': kind(9, 129),
+  /** The host has no such link: the parent of a network, or the device it gives away. */
+  'device-unknown': kind(5, 130),
+  /** The host or another endpoint uses the link in a way that excludes this use. */
+  'device-in-use': kind(9, 131),
+  /** A plugin that is asked for a part of a call refused it. */
+  'delegate-failed': kind(9, 130),
   /** Its claims were freed because nobody recorded the endpoint in time; claim again. */
   'claim-fenced': kind(10, 11, true),
   /** Somebody else wrote first; read again. */

@@ -81,10 +81,12 @@ function refused(failure: Extract<Failure, { kind: 'refused' }>, what: string, s
         },
       )
     }
-    if (step.op === 'vlan.add') {
-      return new KernelError('unsupported', `this kernel makes no VLAN interfaces: ${reason}`, failure, {
-        field: 'vlan',
-        remedy: 'load the kernel module 8021q (CONFIG_VLAN_8021Q), and see that it is loaded at boot',
+    const module = modules[step.op]
+    if (module !== undefined && lacksKind(failure)) {
+      return new KernelError('unsupported', `this kernel makes no ${module.makes}: ${reason}`, failure, {
+        field: module.field,
+        remedy: `load the kernel module ${module.name} (${module.option}), and see that it is loaded at boot`,
+        details: { module: module.name },
       })
     }
   }
@@ -93,6 +95,19 @@ function refused(failure: Extract<Failure, { kind: 'refused' }>, what: string, s
 
 /** What a kernel or a driver answers that does not know what it is asked for. */
 const unsupported: ReadonlySet<string> = new Set(['EOPNOTSUPP', 'ENOTSUPP', 'EPROTONOSUPPORT'])
+
+/** Of the kinds of links that stand on another; a kernel may be without each. */
+const modules: Readonly<Partial<Record<Operation['op'], { readonly name: string; readonly option: string; readonly makes: string; readonly field: string }>>> =
+  {
+    'macvlan.add': { name: 'macvlan', option: 'CONFIG_MACVLAN', makes: 'macvlan interfaces', field: 'kind' },
+    'ipvlan.add': { name: 'ipvlan', option: 'CONFIG_IPVLAN', makes: 'ipvlan interfaces', field: 'kind' },
+    'vlan.add': { name: '8021q', option: 'CONFIG_VLAN_8021Q', makes: 'VLAN interfaces', field: 'vlan' },
+  }
+
+/** rtnl_newlink (net/core/rtnetlink.c) where no module has the kind; any other text is the kind's own. */
+function lacksKind({ text }: { readonly text: string }): boolean {
+  return text === '' || text === 'Unknown device type'
+}
 
 function remedy(errno: string): { remedy?: string } {
   if (errno === 'EPERM' || errno === 'EACCES') return { remedy: 'run netns-wiring with CAP_NET_ADMIN and CAP_SYS_ADMIN' }

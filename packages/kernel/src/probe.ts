@@ -33,6 +33,11 @@ export async function probeKernel(kernel: Kernel, call: Call): Promise<readonly 
     await port('bridge port isolated', { isolated: true })
     await port('bridge port guard', { guard: true })
     await steps('ipv6', { op: 'address.replace', ns, name: 'v1', address: 'fd00::1/64' })
+    // Of links on one link either kind excludes the other; v0 is a port.
+    await steps('macvlan', { op: 'macvlan.add', ns, name: 'm0', link: 'v1', mode: 'bridge' })
+    await steps('802.1Q VLAN', { op: 'vlan.add', ns, name: 'v1.1', link: 'v1', vlan: 1 })
+    await kernel.removeLink(ns, 'm0', call)
+    await steps('ipvlan', { op: 'ipvlan.add', ns, name: 'i0', link: 'v1', mode: 'l2' })
     await attempt('nftables', () => kernel.nftLoad(ns, 'table inet heddle_probe { set a { typeof ip saddr . @th,96,24; }; }\n', call))
   } finally {
     await kernel.deleteNamespace(path, call)

@@ -111,6 +111,10 @@ test.serial('the probe finds what this machine has and leaves nothing behind', (
         { present: true },
         name,
       )
+    for (const name of ['macvlan', 'ipvlan', '802.1Q VLAN']) {
+      const feature = features.find((one) => one.name === name)
+      t.true(feature?.present || /makes no/.test(feature?.detail ?? ''), name)
+    }
     t.deepEqual(
       readdirSync(tmpdir()).filter((name) => name.startsWith('heddle-probe-')),
       [],

@@ -14,6 +14,8 @@ export type Operation =
   | AddVxlan
   | SetLink
   | MoveLink
+  | AddMacvlan
+  | AddIpvlan
   | AddVlan
   | SetVf
   | SetBridgePort
@@ -113,16 +115,43 @@ export interface MoveLink {
   readonly up?: boolean
 }
 
-/** A VLAN subinterface of `link`, in the same namespace. */
-export interface AddVlan {
-  readonly op: 'vlan.add'
+/**
+ * A link that stands on `link`. Made where it stays by one RTM_NEWLINK, which is sent from the namespace of the link below (IFLA_LINK is
+ * an index there) and names the other one (IFLA_NET_NS_FD). Without `mtu` it has that of the link below.
+ */
+interface AddUpper {
   readonly ns: Namespace
-  readonly link: string
   readonly name: string
+  readonly link: string
+  /** Where `link` is; absent: in `ns`. */
+  readonly linkNs?: Namespace
+  readonly mac?: string
+  readonly mtu?: number
+  /** Set in a following request inside this operation. */
+  readonly alias?: string
+  readonly up?: boolean
+}
+
+export type UpperMode<Kind extends 'macvlan' | 'ipvlan'> = Kind extends 'macvlan' ? 'bridge' | 'private' | 'vepa' | 'passthru' : 'l2' | 'l3' | 'l3s'
+
+/** passthru: the only one on its link, whose MAC it has; EINVAL where there is another. */
+export interface AddMacvlan extends AddUpper {
+  readonly op: 'macvlan.add'
+  readonly mode: UpperMode<'macvlan'>
+}
+
+/** Has the MAC of its link. The mode is one of all ipvlans of a link: the last one made sets it. */
+export interface AddIpvlan extends AddUpper {
+  readonly op: 'ipvlan.add'
+  readonly mode: UpperMode<'ipvlan'>
+}
+
+/** A VLAN subinterface. EEXIST when its link has one of this id, wherever that is. */
+export interface AddVlan extends AddUpper {
+  readonly op: 'vlan.add'
   /** 1 to 4094. */
   readonly vlan: number
   readonly protocol?: '802.1q' | '802.1ad'
-  readonly up?: boolean
 }
 
 /**
@@ -232,6 +261,8 @@ export interface LinkInfo {
   /** Bus address of its device (IFLA_PARENT_DEV_NAME): `0000:3b:02.1` for a VF's netdev; empty for a virtual link. */
   readonly parentDevice: string
   readonly vxlan?: { readonly vni: number; readonly local: string; readonly port: number; readonly learning: boolean }
+  /** macvlan, ipvlan and vlan only: `mode` as in UpperMode (empty for a vlan), the VLAN id (0 for the others). */
+  readonly upper?: { readonly mode: string; readonly vlan: number }
   readonly port?: {
     readonly learning: boolean
     readonly unicastFlood: boolean

@@ -101,6 +101,16 @@ export const IFLA_VXLAN_PORT = 15
 export const IFLA_VXLAN_LOCAL6 = 17
 export const IFLA_VLAN_ID = 1
 export const IFLA_VLAN_PROTOCOL = 5
+/** enum macvlan_mode. */
+export const IFLA_MACVLAN_MODE = 1
+export const MACVLAN_MODE_PRIVATE = 1
+export const MACVLAN_MODE_VEPA = 2
+export const MACVLAN_MODE_BRIDGE = 4
+export const MACVLAN_MODE_PASSTHRU = 8
+export const IFLA_IPVLAN_MODE = 1
+export const IPVLAN_MODE_L2 = 0
+export const IPVLAN_MODE_L3 = 1
+export const IPVLAN_MODE_L3S = 2
 export const IFLA_VF_INFO = 1
 export const IFLA_VF_MAC = 1
 export const IFLA_VF_VLAN = 2

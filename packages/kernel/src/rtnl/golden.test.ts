@@ -53,6 +53,42 @@ golden('VXLAN without learning', (t) => {
   )
 })
 
+golden('links that stand on one of the namespace the request is sent from', (t) => {
+  const settings = { name: 'eth0', mtu: 1400, lowerIndex: 3, namespaceFd: 4 }
+  const common = [
+    '00 00 0000 00000000 00000000 00000000',
+    '0900 0300 6574683000 000000', // IFLA_IFNAME "eth0"
+    '0800 0400 78050000', // IFLA_MTU 1400
+    '0800 0500 03000000', // IFLA_LINK 3
+    '0800 1c00 04000000', // IFLA_NET_NS_FD 4
+  ]
+  t.is(
+    bytes((writer) => newLink(writer, 1, settings, { kind: 'macvlan', mode: 'passthru' })),
+    hex(
+      '60000000 1000 0506 01000000 00000000',
+      ...common,
+      '1c00 1200',
+      '0c00 0100 6d6163766c616e00', // IFLA_INFO_KIND "macvlan"
+      '0c00 0200 0800 0100 08000000', // IFLA_MACVLAN_MODE
+    ),
+  )
+  t.is(
+    bytes((writer) => newLink(writer, 1, settings, { kind: 'ipvlan', mode: 'l3s' })),
+    hex('60000000 1000 0506 01000000 00000000', ...common, '1c00 1200', '0b00 0100 6970766c616e 00 00', '0c00 0200 0600 0100 02000000'),
+  )
+  t.is(
+    bytes((writer) => newLink(writer, 1, settings, { kind: 'vlan', vlan: 100, protocol: undefined })),
+    hex(
+      '68000000 1000 0506 01000000 00000000',
+      ...common,
+      '2400 1200',
+      '0900 0100 766c616e00 000000',
+      '1400 0200 0600 0100 64000000', // IFLA_VLAN_ID
+      '0600 0500 8100 0000', // IFLA_VLAN_PROTOCOL, network order
+    ),
+  )
+})
+
 golden('bridge port flags and the deletion of a group', (t) => {
   t.is(
     bytes((writer) => setBridgePort(writer, 2, 5, { learning: false, neighbourSuppress: true })),

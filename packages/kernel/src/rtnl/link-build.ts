@@ -2,7 +2,7 @@
 import type { SetBridgePort } from '../types.ts'
 import * as c from './constants.ts'
 import { parseAddress, parseMac } from './inet.ts'
-import { type VlanProtocol, vlanProtocol } from './vlan.ts'
+import { type UpperKind, upperData } from './upper.ts'
 import { InvalidValue, type MessageWriter } from './wire.ts'
 
 /** Attributes that any link has; absent ones are left as they are. */
@@ -18,7 +18,7 @@ export interface LinkSettings {
   readonly group?: number
   /** Descriptor of the namespace it is made in or moved to. */
   readonly namespaceFd?: number | undefined
-  /** Index of the link below. */
+  /** Index of the link below, in the namespace the request is sent from. */
   readonly lowerIndex?: number | undefined
 }
 
@@ -26,7 +26,7 @@ export type LinkKind =
   | { readonly kind: 'veth'; readonly peer: LinkSettings }
   | { readonly kind: 'bridge' }
   | { readonly kind: 'vxlan'; readonly vni: number; readonly local: string; readonly port: number }
-  | { readonly kind: 'vlan'; readonly vlan: number; readonly protocol: VlanProtocol | undefined }
+  | UpperKind
 
 /** RTM_NEWLINK that must make a new link. */
 export function newLink(writer: MessageWriter, sequence: number, settings: LinkSettings, kind: LinkKind): void {
@@ -127,7 +127,7 @@ function linkBody(writer: MessageWriter, link: LinkSettings): void {
 function kindData(writer: MessageWriter, kind: LinkKind): void {
   if (kind.kind === 'veth') writer.nest(c.VETH_INFO_PEER, () => linkBody(writer, kind.peer))
   else if (kind.kind === 'bridge') writer.attributeU32(c.IFLA_BR_STP_STATE, 0).attributeU8(c.IFLA_BR_MCAST_SNOOPING, 0)
-  else if (kind.kind === 'vlan') vlanData(writer, kind.vlan, kind.protocol)
+  else if (kind.kind !== 'vxlan') upperData(writer, kind)
   else {
     const local = parseAddress(kind.local, 'local')
     writer.attributeU32(c.IFLA_VXLAN_ID, kind.vni)
@@ -135,11 +135,6 @@ function kindData(writer: MessageWriter, kind: LinkKind): void {
     writer.attributeU16be(c.IFLA_VXLAN_PORT, kind.port)
     writer.attributeU8(c.IFLA_VXLAN_TTL, 64).attributeU8(c.IFLA_VXLAN_LEARNING, 0)
   }
-}
-
-function vlanData(writer: MessageWriter, vlan: number, protocol: VlanProtocol = '802.1q'): void {
-  if (!Number.isInteger(vlan) || vlan < 1 || vlan > 4094) throw new InvalidValue('vlan', `VLAN ${vlan}: 1 to 4094 are possible`)
-  writer.attributeU16(c.IFLA_VLAN_ID, vlan).attributeU16be(c.IFLA_VLAN_PROTOCOL, vlanProtocol(protocol))
 }
 
 /** Linux dev_valid_name: 1 to 15 bytes, not "." or "..", without "/", ":" and white space. */

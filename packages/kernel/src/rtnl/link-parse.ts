@@ -2,6 +2,7 @@
 import type { LinkInfo } from '../types.ts'
 import * as c from './constants.ts'
 import { formatAddress, formatMac } from './inet.ts'
+import { readUpper } from './upper.ts'
 import type { Message, MessageReader } from './wire.ts'
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] }
@@ -72,6 +73,8 @@ function readLinkInfo(reader: MessageReader, from: number, to: number, link: Mut
     else if (type === c.IFLA_INFO_SLAVE_DATA) slaveData = [start, end]
   })
   if (data !== undefined && link.kind === 'vxlan') link.vxlan = readVxlan(reader, ...data)
+  const upper = data === undefined ? undefined : readUpper(reader, link.kind, ...data)
+  if (upper !== undefined) link.upper = upper
   if (slaveData !== undefined && slaveKind === 'bridge') link.port = readPort(reader, ...slaveData)
 }
 

@@ -4,7 +4,7 @@ import { AddressError, canonicalPci } from '@heddle/net'
 import { bind, hasDriver, rebind, unbind } from './bind.ts'
 import { readPf, readVf, sameVf } from './functions.ts'
 import { ioOf } from './io.ts'
-import { naturally } from './netdevs.ts'
+import { naturally, ownNetdevs, readPorts } from './netdevs.ts'
 import { setNumVfs } from './numvfs.ts'
 import { rdmaNodes } from './rdma.ts'
 import { Tree } from './read.ts'
@@ -48,6 +48,10 @@ export function openSysfs(root = '/sys', options: SysfsOptions = {}): Sysfs {
     async virtualFunction(pci, { atOnce = false, known } = {}) {
       const address = pciOf(pci)
       return (known === undefined ? undefined : await sameVf(tree, address, known)) ?? (await readVf(atOnce ? treeAtOnce : tree, address))
+    },
+    async netdevs(pci) {
+      const device = tree.device(pciOf(pci))
+      return ownNetdevs(await readPorts(tree, device, await tree.names(device))).map(({ name }) => name)
     },
     async bootId() {
       const id = await tree.text(bootIdPath)

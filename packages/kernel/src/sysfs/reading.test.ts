@@ -24,6 +24,11 @@ for (const [name, preset] of Object.entries(presets)) {
       t.is(await sysfs.virtualFunction(description.pci), undefined)
       return
     }
+    t.deepEqual(
+      await sysfs.netdevs(description.pci),
+      (description.netdevs ?? []).map((netdev) => netdev.name),
+    )
+    t.deepEqual(await sysfs.netdevs('0000:ff:1f.7'), [])
     const [one] = functions
     t.like(one, { pci: description.pci, vendor: description.vendor, device: description.device, driver: description.driver, numaNode: description.numaNode })
     t.like(one, { totalVfs: description.vfs.total, numVfs: 5, rdmaDevices: description.rdma === undefined ? [] : [description.rdma] })

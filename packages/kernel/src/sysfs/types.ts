@@ -70,6 +70,8 @@ export interface Sysfs {
    * driver, only the names of its netdevs are read again.
    */
   virtualFunction(pci: string, options?: { readonly atOnce?: boolean; readonly known?: VirtualFunction | undefined }): Promise<VirtualFunction | undefined>
+  /** Names of the netdevs of any PCI function, as in PciFunction; none when there is no such function. */
+  netdevs(pci: string): Promise<readonly string[]>
   /** Name of the boot: generations of different boots differ although inodes may not (/proc/sys/kernel/random/boot_id). */
   bootId(): Promise<string>
   /**

@@ -4,7 +4,7 @@ import { announcementFrames } from '../announce/frames.ts'
 import { addRoute, deleteAddress, deleteRoute, replaceAddress, replaceRoute } from '../rtnl/address.ts'
 import { deleteLink, type LinkKind, type LinkSettings, newLink, setBridgePort, setLink } from '../rtnl/link-build.ts'
 import { InvalidValue, type MessageWriter } from '../rtnl/wire.ts'
-import type { AddBridge, AddVeth, AddVlan, AddVxlan, Namespace, Operation, SetLink } from '../types.ts'
+import type { AddBridge, AddIpvlan, AddMacvlan, AddVeth, AddVlan, AddVxlan, Namespace, Operation, SetLink } from '../types.ts'
 import { sendFrames } from './announce.ts'
 import { type EntryStep, runEntries } from './entries.ts'
 import { Refused } from './failures.ts'
@@ -25,7 +25,9 @@ const runners: Runners = {
   'vxlan.add': addVxlan,
   'link.set': changeLink,
   'link.move': moveLink,
-  'vlan.add': addVlan,
+  'macvlan.add': (open, step) => addUpper(open, step, { kind: 'macvlan', mode: step.mode }),
+  'ipvlan.add': (open, step) => addUpper(open, step, { kind: 'ipvlan', mode: step.mode }),
+  'vlan.add': (open, step) => addUpper(open, step, { kind: 'vlan', vlan: step.vlan, protocol: step.protocol }),
   'vf.set': (open, step) => changeVf(open(step.ns).route, indexOf(open, step), step),
   'bridge.port': (open, step) => onLink(open, step, (...at) => setBridgePort(...at, step)),
   'address.replace': (open, step) => onLink(open, step, (...at) => replaceAddress(...at, step.address)),
@@ -114,9 +116,20 @@ function addVxlan(open: Open, step: AddVxlan): void {
   finish(ns, step.name, () => setAlias(ns, step.name, step.alias))
 }
 
-function addVlan(open: Open, step: AddVlan): void {
-  const settings: LinkSettings = { name: step.name, lowerIndex: indexOf(open, { ns: step.ns, name: step.link }), up: step.up || undefined }
-  open(step.ns).route.request((writer, sequence) => newLink(writer, sequence, settings, { kind: 'vlan', vlan: step.vlan, protocol: step.protocol }))
+/** As a VXLAN device: the request goes to the namespace of the link below. */
+function addUpper(open: Open, step: AddMacvlan | AddIpvlan | AddVlan, kind: LinkKind): void {
+  const ns = open(step.ns)
+  const below = step.linkNs === undefined ? ns : open(step.linkNs)
+  const settings: LinkSettings = {
+    name: step.name,
+    lowerIndex: indexOf(open, { ns: step.linkNs ?? step.ns, name: step.link }),
+    mac: step.mac,
+    mtu: step.mtu,
+    up: step.up || undefined,
+    namespaceFd: below === ns ? undefined : ns.fd,
+  }
+  below.route.request((writer, sequence) => newLink(writer, sequence, settings, kind))
+  finish(ns, step.name, () => setAlias(ns, step.name, step.alias))
 }
 
 function changeLink(open: Open, step: SetLink): void {
