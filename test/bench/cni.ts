@@ -1,98 +1,60 @@
 /**
  * CNI ADD and DEL as whole processes, ours (`heddle up` on one machine: a bridge network, addresses durable in etcd, tracing on)
- * against Debian's `bridge` + `host-local` (a file on this host). Blocks of calls alternate, so that noise meets both and
- * what a plugin leaves the kernel to do after its answer meets its own next calls.
+ * against Debian's `bridge` and `ptp` with `host-local` (a file on this host). Blocks of calls alternate, so that noise meets
+ * all of them and what a plugin leaves the kernel to do after its answer meets its own next calls.
  */
-import { writeFileSync } from 'node:fs'
-import { join, resolve } from 'node:path'
-import { createUnderlay, run, startHeddle, withLab } from '@heddle/testkit'
-import { buildExecTimer, type ExecTimer, type Job } from './exec-timer.ts'
-import { type Figure, figure, median, type Suite } from './figures.ts'
+import { type Lab, withLab } from '@heddle/testkit'
+import { type CniLab, cniJob, type Plugin, startCniLab, type Verb } from './cni-lab.ts'
+import type { Timing } from './exec-timer.ts'
+import { type Figure, figure, median, quantile, type Suite } from './figures.ts'
 
-const rivalName = 'bridge + host-local'
-const launcher = resolve(import.meta.dirname, '../../deploy/cni-launcher/heddle-cni')
 const sequential = 60
 const warmUp = 10
 const warmUpRounds = 6
 const blockSize = 10
 const parallelCalls = 160
 const rounds = 3
-
-interface Plugin {
-  readonly name: string
-  readonly executable: string
-  readonly stdin: string
-  readonly env: Readonly<Record<string, string>>
-}
+const burst = 100
+const bursts = 5
 
 export const cniSuite: Suite = {
-  ids: ['cni-add', 'cni-del', 'cni-add-16', 'cni-del-16'],
+  ids: ['cni-add', 'cni-add-ptp', 'cni-del', 'cni-add-16', 'cni-del-16', 'cni-burst-100'],
   run: (progress) =>
-    withLab(async ({ scope, dir }) => {
-      const underlay = createUnderlay({ hosts: 1 })
-      scope.defer('underlay', () => underlay.remove())
-      const netns = `/run/netns/${underlay.hosts[0]?.name}`
-      const heddle = await startHeddle(scope, { host: 'bench', netns, dir: join(dir, 'h') })
-      await heddle.cli(['network', 'create', 'bench', '--kind', 'bridge', '--subnet', '10.90.0.0/16'])
-      const timer = buildExecTimer(dir, netns)
-      const plugins = configure(dir, heddle.cniSocket)
-      const namespaces = await createNamespaces(scope, parallelCalls)
-      // A daemon that has served a thousand calls, as on a host in use; the rival's processes have nothing to warm but the page cache.
+    withLab(async (lab: Lab) => {
+      const cni = await startCniLab(lab)
+      await cni.heddle.cli(['network', 'create', 'bench', '--kind', 'bridge', '--subnet', '10.90.0.0/16'])
+      const ours = cni.ours('bench')
+      const bridge = cni.reference('bridge', '10.91.0.0/16')
+      const ptp = cni.reference('ptp', '10.92.0.0/16')
+      const namespaces = await cni.sandboxes(parallelCalls)
+      // A daemon that has served a thousand calls, as on a host in use; the rivals' processes have nothing to warm but the page cache.
       progress('warm-up')
-      const [ours] = plugins
-      await alternate(timer, ours === undefined ? [] : [ours], namespaces, 16, 1, warmUpRounds - 1)
-      await alternate(timer, plugins, namespaces, 16, 1, 1)
+      await alternate(cni, { plugins: [ours], namespaces, parallel: 16, repeat: warmUpRounds - 1 })
+      await alternate(cni, { plugins: [ours, bridge], namespaces, parallel: 16 })
       progress('one after another')
-      const one = await alternate(timer, plugins, namespaces.slice(0, sequential), 1, sequential / blockSize)
+      const one = await alternate(cni, { plugins: [ours, bridge, ptp], namespaces: namespaces.slice(0, sequential), parallel: 1, blocks: sequential / blockSize })
       progress('16 in parallel')
-      const many = await alternate(timer, plugins, namespaces, 16, 1, rounds)
-      return figures(one, many)
+      const many = await alternate(cni, { plugins: [ours, bridge], namespaces, parallel: 16, repeat: rounds })
+      progress(`${burst} at once`)
+      const crowd = await alternate(cni, { plugins: [ours, bridge], namespaces: namespaces.slice(0, burst), parallel: burst, repeat: bursts })
+      return figures(one, many, crowd)
     }),
 }
 
-function configure(dir: string, socket: string): readonly Plugin[] {
-  const file = (name: string, config: object): string => {
-    const path = join(dir, name)
-    writeFileSync(path, JSON.stringify(config))
-    return path
-  }
-  const ours = file('ours.json', { cniVersion: '1.0.0', name: 'bench', type: 'heddle' })
-  const rival = file('rival.json', {
-    ...{ cniVersion: '1.0.0', name: 'rival', type: 'bridge', bridge: 'rival0', isGateway: true },
-    ipam: { type: 'host-local', dataDir: join(dir, 'host-local'), ranges: [[{ subnet: '10.91.0.0/16' }]] },
-  })
-  return [
-    { name: 'ours', executable: launcher, stdin: ours, env: { HEDDLE_CNI_SOCKET: socket } },
-    { name: 'rival', executable: '/usr/lib/cni/bridge', stdin: rival, env: {} },
-  ]
+interface Plan {
+  readonly plugins: readonly Plugin[]
+  readonly namespaces: readonly string[]
+  readonly parallel: number
+  readonly blocks?: number
+  readonly repeat?: number
 }
 
-async function createNamespaces(scope: { defer(what: string, run: () => Promise<unknown>): void }, count: number): Promise<string[]> {
-  const prefix = `hdb${process.pid}`
-  const names = Array.from({ length: count }, (_, index) => `${prefix}-${index}`)
-  const batch = (verb: string) => run(['ip', '-force', '-batch', '-'], { input: names.map((name) => `netns ${verb} ${name}`).join('\n') })
-  scope.defer('sandboxes', () => batch('delete'))
-  await batch('add')
-  return names.map((name) => `/run/netns/${name}`)
-}
+/** Blocks of calls of each plugin, by its name. */
+type Samples = Readonly<Record<Verb, Record<string, Timing[]>>>
 
-interface Samples {
-  readonly add: Record<string, number[]>
-  readonly del: Record<string, number[]>
-  readonly addPerSecond: Record<string, number[]>
-  readonly delPerSecond: Record<string, number[]>
-}
-
-/** Both plugins in alternating blocks over all namespaces, each attachment made and removed. */
-async function alternate(
-  timer: ExecTimer,
-  plugins: readonly Plugin[],
-  namespaces: readonly string[],
-  parallel: number,
-  blocks: number,
-  repeat = 1,
-): Promise<Samples> {
-  const samples: Samples = { add: {}, del: {}, addPerSecond: {}, delPerSecond: {} }
+/** The plugins in alternating blocks over all namespaces, each attachment made and removed. */
+async function alternate({ timer }: CniLab, { plugins, namespaces, parallel, blocks = 1, repeat = 1 }: Plan): Promise<Samples> {
+  const samples: Samples = { ADD: {}, DEL: {} }
   const size = namespaces.length / blocks
   for (let round = 0; round < repeat; round++) {
     for (const command of ['ADD', 'DEL'] as const) {
@@ -100,11 +62,9 @@ async function alternate(
         for (const plugin of plugins) {
           const jobs = namespaces
             .slice(block * size, (block + 1) * size)
-            .map((netns, index) => job(plugin, command, netns, `${plugin.name}-${round}-${block * size + index}`))
-          const timing = await timer(jobs, parallel)
-          const [each, rate] = command === 'ADD' ? [samples.add, samples.addPerSecond] : [samples.del, samples.delPerSecond]
-          each[plugin.name] = [...(each[plugin.name] ?? []), ...timing.perJobMs]
-          rate[plugin.name] = [...(rate[plugin.name] ?? []), (jobs.length / timing.totalMs) * 1000]
+            .map((netns, index) => cniJob(plugin, command, netns, `${plugin.name}-${round}-${block * size + index}`))
+          const timings = (samples[command][plugin.name] ??= [])
+          timings.push(await timer(jobs, parallel))
         }
       }
     }
@@ -112,34 +72,18 @@ async function alternate(
   return samples
 }
 
-function job(plugin: Plugin, command: string, netns: string, id: string): Job {
-  // Both in the same sandbox at once, so each has an interface name of its own.
-  const ifname = plugin.name === 'ours' ? 'eth0' : 'eth1'
-  return {
-    id,
-    executable: plugin.executable,
-    stdin: plugin.stdin,
-    env: {
-      CNI_COMMAND: command,
-      CNI_CONTAINERID: id,
-      CNI_NETNS: netns,
-      CNI_IFNAME: ifname,
-      CNI_PATH: '/usr/lib/cni',
-      PATH: '/usr/sbin:/usr/bin:/sbin:/bin',
-      ...plugin.env,
-    },
-  }
-}
-
-function figures(one: Samples, many: Samples): Figure[] {
-  const p50 = (values: Record<string, number[]>, skip: number) => ({
-    ours: median((values['ours'] ?? []).slice(skip)),
-    rival: median((values['rival'] ?? []).slice(skip)),
-  })
+function figures(one: Samples, many: Samples, crowd: Samples): Figure[] {
+  const p50 = (verb: Verb, name: string) => median((one[verb][name] ?? []).flatMap(({ perJobMs }) => perJobMs).slice(warmUp))
+  const rate = (verb: Verb, name: string) => median((many[verb][name] ?? []).map(({ perJobMs, totalMs }) => (perJobMs.length / totalMs) * 1000))
+  const p99 = (name: string) => median((crowd.ADD[name] ?? []).map(({ perJobMs }) => quantile(perJobMs, 0.99)))
+  const against = (rival: 'bridge' | 'ptp', of: (name: string) => number) => ({ ours: of('ours'), rival: of(rival), rivalName: `${rival} + host-local` })
+  const bridge = (of: (name: string) => number) => against('bridge', of)
   return [
-    figure({ id: 'cni-add', what: 'CNI ADD, whole process, p50, heddle up', unit: 'ms', ...p50(one.add, warmUp), rivalName }),
-    figure({ id: 'cni-del', what: 'CNI DEL, whole process, p50, heddle up', unit: 'ms', ...p50(one.del, warmUp), rivalName }),
-    figure({ id: 'cni-add-16', what: 'CNI ADD, 16 in parallel, heddle up', unit: 'calls/s', ...p50(many.addPerSecond, 0), rivalName }),
-    figure({ id: 'cni-del-16', what: 'CNI DEL, 16 in parallel, heddle up', unit: 'calls/s', ...p50(many.delPerSecond, 0), rivalName }),
+    figure({ id: 'cni-add', what: 'CNI ADD, whole process, p50, heddle up', unit: 'ms', ...bridge((name) => p50('ADD', name)) }),
+    figure({ id: 'cni-add-ptp', what: 'the same against a plugin without bridge', unit: 'ms', ...against('ptp', (name) => p50('ADD', name)) }),
+    figure({ id: 'cni-del', what: 'CNI DEL, whole process, p50, heddle up', unit: 'ms', ...bridge((name) => p50('DEL', name)) }),
+    figure({ id: 'cni-add-16', what: 'CNI ADD, 16 in parallel, heddle up', unit: 'calls/s', ...bridge((name) => rate('ADD', name)) }),
+    figure({ id: 'cni-del-16', what: 'CNI DEL, 16 in parallel, heddle up', unit: 'calls/s', ...bridge((name) => rate('DEL', name)) }),
+    figure({ id: 'cni-burst-100', what: `${burst} CNI ADDs started at once, p99 of each, heddle up`, unit: 'ms', ...bridge(p99) }),
   ]
 }
