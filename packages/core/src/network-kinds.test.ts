@@ -44,7 +44,8 @@ test('what a parent cannot be is refused by its field, with what it can', (t) =>
   refuses(t, 'kind', /"ring" is not known; use overlay, .*null/, () => checkNetworkKind('ring', 'kind'))
 })
 
-test('an ipvlan that the host routes has no gateway, any other may', (t) => {
+test('an ipvlan that the host routes has no gateway, and null has none; any other may', (t) => {
+  refuses(t, 'gateway', /kind null has no interface/, () => checkNoGateway({ kind: 'null' }, '10.1.0.1', 'gateway'))
   for (const mode of ['l3', 'l3s'])
     refuses(t, 'gateway', /use mode l2/, () => checkNoGateway({ kind: 'ipvlan', parent: parent('ipvlan', { name: 'eth0', mode }) }, '10.1.0.1', 'gateway'))
   t.notThrows(() => checkNoGateway({ kind: 'ipvlan', parent: parent('ipvlan', { name: 'eth0', mode: 'l3' }) }, '', 'gateway'))

@@ -67,12 +67,13 @@ export function checkParent(kind: string, parent: ParentLink | undefined, field:
   return { name: checkInterfaceName(name, `${field}.name`), mode: mode || (parentModes[kind]?.[0] ?? ''), vlan, mac, pci }
 }
 
-/** An ipvlan that the host routes cannot have one: no ARP or ND leaves the sandbox. Throws invalid-argument. */
+/** An ipvlan that the host routes cannot have one: no ARP or ND leaves the sandbox; and null has no way out. Throws invalid-argument. */
 export function checkNoGateway(network: Made, gateway: string, field: string): void {
-  if (gateway !== '' && isRoutedByLink(network)) {
-    const { mode = '' } = network.parent ?? {}
-    throw invalid(field, `an ipvlan network of mode ${mode} has no gateway: the host routes for it`, 'leave the gateway out, or use mode l2')
-  }
+  if (gateway === '') return
+  if (network.kind === 'null') throw invalid(field, 'a network of kind null has no interface, and so no gateway', 'leave the gateway out')
+  if (!isRoutedByLink(network)) return
+  const { mode = '' } = network.parent ?? {}
+  throw invalid(field, `an ipvlan network of mode ${mode} has no gateway: the host routes for it`, 'leave the gateway out, or use mode l2')
 }
 
 /** Undefined where it is a bridge as any other. Throws invalid-argument. */
