@@ -11,8 +11,8 @@ export interface CniCall {
   readonly args?: string
   /** The network configuration; text is sent as it is. */
   readonly config: unknown
-  /** Further variables, and replacements of the above. */
-  readonly env?: Readonly<Record<string, string>>
+  /** Further variables, and replacements of the above; undefined takes one away. */
+  readonly env?: Readonly<Record<string, string | undefined>>
 }
 
 export interface CniOutcome {
@@ -23,14 +23,21 @@ export interface CniOutcome {
   readonly json: any
 }
 
-/** `launcher` is run once a call, with nothing of this process's environment. */
-export function cniRuntime(launcher: string, base: Readonly<Record<string, string>> = {}) {
+export type CniRuntime = (call: CniCall) => Promise<CniOutcome>
+
+/** No plugin takes longer; one that hangs is killed and has exit code -1. */
+const timeout = 60_000
+
+/** `plugin`, a path or a command with arguments, is run once a call, with nothing of this process's environment. */
+export function cniRuntime(plugin: string | readonly [string, ...string[]], base: Readonly<Record<string, string>> = {}): CniRuntime {
+  const [file, ...words] = typeof plugin === 'string' ? [plugin] : plugin
   return (call: CniCall): Promise<CniOutcome> => {
     const given = { CNI_COMMAND: call.command, CNI_CONTAINERID: call.containerId, CNI_NETNS: call.netns, CNI_IFNAME: call.ifname, CNI_ARGS: call.args }
     const set = Object.entries(given).flatMap(([key, value]) => (value === undefined ? [] : [[key, value] as const]))
-    const env = { CNI_PATH: '/opt/cni/bin', ...base, ...Object.fromEntries(set), ...call.env }
+    const wanted = Object.entries({ CNI_PATH: '/opt/cni/bin', ...base, ...Object.fromEntries(set), ...call.env })
+    const env = Object.fromEntries(wanted.filter(([, value]) => value !== undefined))
     return new Promise((resolve, reject) => {
-      const child = spawn(launcher, { env, stdio: 'pipe' })
+      const child = spawn(file, words, { env, stdio: 'pipe', timeout, killSignal: 'SIGKILL' })
       let [stdout, stderr] = ['', '']
       child.stdout.setEncoding('utf8').on('data', (text: string) => {
         stdout += text
