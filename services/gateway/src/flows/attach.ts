@@ -5,7 +5,7 @@
 import type { AttachResponse, Endpoint, Network, Route, Vf } from '@heddle/contract'
 import { type Call, HeddleError, macOf, undoCall, withCall } from '@heddle/core'
 import type { FlowParts } from './parts.ts'
-import { claimRevisionOf, defaultRoutes, familyOf, wantsOf } from './plan.ts'
+import { boundPorts, claimRevisionOf, defaultRoutes, familyOf, wantsOf } from './plan.ts'
 import { together, type Undo, undoing } from './undo.ts'
 import { type ClaimedVf, claimVf, planVf, releaseVf, sameVf, type VfWish } from './vf.ts'
 
@@ -61,7 +61,8 @@ async function attachTo(parts: FlowParts, network: Network, wish: AttachWish, ca
   const { id, sandbox, interfaceName } = wish.endpoint
   const wants = wantsOf(network, wish.addresses)
   const vfPlan = network.kind === 'sriov' ? planVf(network, wish.vf) : undefined
-  const common = { ...wish.endpoint, networkId: network.id, networkName: network.name, networkKind: network.kind, host }
+  const ports = boundPorts(network, wish.endpoint.ports)
+  const common = { ...wish.endpoint, ports, networkId: network.id, networkName: network.name, networkKind: network.kind, host }
   const macWithoutVf = wish.endpoint.mac || macOf(id)
 
   await parts.endpoints.freed(call)
@@ -107,9 +108,7 @@ async function attachTo(parts: FlowParts, network: Network, wish: AttachWish, ca
     const [record, wired] = await together([
       networks.putEndpoint({ endpoint, claimRevision }, call),
       wiring.attach({ network, endpoint, routes }, call),
-      wish.endpoint.ports.length === 0
-        ? undefined
-        : wiring.publishPorts({ endpointId: id, network, addresses: addresses.map(bare), ports: wish.endpoint.ports }, call),
+      ports.length === 0 ? undefined : wiring.publishPorts({ endpointId: id, network, addresses: addresses.map(bare), ports }, call),
     ])
     if (claimed !== undefined) wish.onVf?.(claimed.vf)
     return { network, endpoint: record.endpoint ?? { ...endpoint, createdAt: '', updatedAt: '', revision: 0n }, routes, wiring: wired }
@@ -152,7 +151,7 @@ async function unlessRecorded<T>(parts: FlowParts, wish: AttachWish, undo: Undo,
 
 async function repeat(parts: FlowParts, network: Network, wish: AttachWish, recorded: Endpoint, claimed: ClaimedVf | undefined, call: Call): Promise<Attached> {
   const { wiring } = parts.cluster
-  if (recorded.state !== 'wired' || recorded.networkId !== network.id || !isSameWish(wish, recorded)) throw exists(recorded)
+  if (recorded.state !== 'wired' || recorded.networkId !== network.id || !isSameWish(network, wish, recorded)) throw exists(recorded)
   if (claimed !== undefined && !sameVf(claimed.attachment, recorded.vf)) throw exists(recorded)
   const routes = routesOf(network, recorded.addresses, wish)
   const { differences } = await wiring.check({ network, endpoint: recorded, routes }, call)
@@ -162,7 +161,7 @@ async function repeat(parts: FlowParts, network: Network, wish: AttachWish, reco
   return { network, endpoint: recorded, routes, wiring: wired }
 }
 
-function isSameWish(wish: AttachWish, recorded: Endpoint): boolean {
+function isSameWish(network: Network, wish: AttachWish, recorded: Endpoint): boolean {
   const { endpoint } = wish
   const has = new Set(recorded.addresses.map(bare))
   return (
@@ -170,7 +169,7 @@ function isSameWish(wish: AttachWish, recorded: Endpoint): boolean {
     endpoint.interfaceName === recorded.interfaceName &&
     (endpoint.mac === '' || endpoint.mac === recorded.mac) &&
     wish.addresses.every((address) => has.has(address)) &&
-    JSON.stringify(endpoint.ports) === JSON.stringify(recorded.ports)
+    JSON.stringify(boundPorts(network, endpoint.ports)) === JSON.stringify(recorded.ports)
   )
 }
 

@@ -1,30 +1,42 @@
 /** What a network is to be: checked, in canonical spelling, and compared with one that is there. Pure. */
 import { type CreateNetworkRequest, type Network, SriovNetwork, type Subnet } from '@heddle/contract'
-import { checkInterfaceName, checkNetworkName, checkSriovNetwork, HeddleError, invalid } from '@heddle/core'
+import {
+  checkBridge,
+  checkInterfaceName,
+  checkNetworkKind,
+  checkNetworkName,
+  checkNoGateway,
+  checkParent,
+  checkSriovNetwork,
+  HeddleError,
+  invalid,
+  linkFields,
+} from '@heddle/core'
 import { ipField, prefixField } from '../fields.ts'
 
-/** Where an overlay's containers get their default route from; recorded as the network's option `gateway`. */
+/** Where containers get their default route from; recorded as the network's option `gateway`. */
 export const gatewayModes = {
   docker: 'Docker adds its docker_gwbridge (default)',
   network: "the pool's own gateway",
   none: 'no way out',
 } as const
 
-const kinds = ['overlay', 'bridge', 'sriov'] as const
 const maxMtu = 65_535
 
 /** Fails with invalid-argument. An empty kind is an overlay. */
 export function checkDefinition(given: CreateNetworkRequest): CreateNetworkRequest {
-  const kind = given.kind || 'overlay'
   checkNetworkName(given.name)
-  if (!kinds.some((one) => one === kind)) throw invalid('kind', `network kind ${JSON.stringify(kind)} is not known`, `use ${kinds.join(', ')}`)
+  const kind = checkNetworkKind(given.kind || 'overlay', 'kind')
   if (given.mtu !== 0 && !(given.mtu >= 68 && given.mtu <= maxMtu))
     throw invalid('mtu', `MTU ${given.mtu} is out of range`, `use 68 to ${maxMtu}, or leave it out`)
   if (given.vni !== 0 && kind !== 'overlay') throw invalid('vni', `a ${kind} network has no VNI`, 'leave the VNI out, or make it an overlay')
   if (given.vni !== 0 && !(given.vni >= 4096 && given.vni <= 16_777_215))
     throw invalid('vni', `VNI ${given.vni} is out of range`, 'use 4096 to 16777215, or leave it out')
   checkOptions(given.options, kind)
-  return { ...given, kind, subnets: given.subnets.map(checkSubnet), sriov: checkSriov(given.sriov, kind) }
+  const parent = checkParent(kind, given.parent, 'parent')
+  const subnets = given.subnets.map(checkSubnet)
+  for (const [index, { gateway }] of subnets.entries()) checkNoGateway({ kind, parent }, gateway, `subnets[${index}].gateway`)
+  return { ...given, kind, subnets, parent, bridge: checkBridge(kind, given.bridge, 'bridge'), sriov: checkSriov(given.sriov, kind) }
 }
 
 /** Whether a network that is there is what the definition asks for; what the definition leaves open matches anything. */
@@ -37,6 +49,8 @@ export function differencesTo(network: Network, wanted: CreateNetworkRequest): s
   compare('internal', network.internal, wanted.internal)
   if (wanted.mtu !== 0) compare('MTU', network.mtu, wanted.mtu)
   if (wanted.vni !== 0) compare('VNI', network.vni, wanted.vni)
+  const [links, wantedLinks] = [linkFields(network), linkFields(wanted)]
+  for (const field of Object.keys(links) as (keyof typeof links)[]) compare(field, links[field], wantedLinks[field])
   compare('options', sorted(network.options), sorted(wanted.options))
   if (wanted.subnets.length > 0) compare('subnets', list(network.pools), list(wanted.subnets))
   if (!['', '{}'].includes(vfsText(wanted.sriov))) compare('VFs', vfsText(network.sriov), vfsText(wanted.sriov))
@@ -76,16 +90,17 @@ function checkSriov(given: SriovNetwork | undefined, kind: string): SriovNetwork
 
 function checkOptions(options: Readonly<Record<string, string>>, kind: string): void {
   for (const [key, value] of Object.entries(options)) {
-    if (key === 'prefix' && kind === 'sriov') {
-      checkInterfacePrefix(value, 'options.prefix')
-      continue
-    }
-    const known = kind === 'sriov' ? 'gateway, prefix' : 'gateway'
-    if (key !== 'gateway') throw invalid(`options.${key}`, `network option ${JSON.stringify(key)} is not known`, `the options are: ${known}`)
-    if (!Object.hasOwn(gatewayModes, value))
-      throw invalid('options.gateway', `gateway ${JSON.stringify(value)} is not known`, `use ${Object.keys(gatewayModes).join(', ')}`)
-    if (kind === 'bridge' && value !== 'network') throw invalid('options.gateway', 'a bridge network is its own gateway', 'leave the option out')
+    if (key === 'prefix') checkInterfacePrefix(value, 'options.prefix')
+    else if (key === 'gateway') checkGatewayMode(value, kind)
+    else throw invalid(`options.${key}`, `network option ${JSON.stringify(key)} is not known`, 'the options are: gateway, prefix')
   }
+}
+
+function checkGatewayMode(mode: string, kind: string): void {
+  const field = 'options.gateway'
+  if (!Object.hasOwn(gatewayModes, mode)) throw invalid(field, `gateway ${JSON.stringify(mode)} is not known`, `use ${Object.keys(gatewayModes).join(', ')}`)
+  if (kind === 'bridge' && mode !== 'network') throw invalid(field, 'a bridge network is its own gateway', 'leave the option out')
+  if (kind === 'null') throw invalid(field, 'a network of kind null has no interface, and so no way out', 'leave the option out')
 }
 
 /** What Docker puts a number behind: a prefix leaves room for three digits of the 15 bytes (IFNAMSIZ, linux/if.h). */

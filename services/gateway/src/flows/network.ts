@@ -1,6 +1,6 @@
 /** Makes and removes networks: pools, VNI and record, in this order and back. */
 import type { CreateNetworkRequest, Network, PoolRef, Subnet } from '@heddle/contract'
-import { allPages, type Call, HeddleError, hashId, randomId, sleep, undoCall, withCall } from '@heddle/core'
+import { allPages, type Call, HeddleError, hashId, isRoutedByLink, needsSubnet, randomId, sleep, undoCall, withCall } from '@heddle/core'
 import { briefly } from './briefly.ts'
 import { createDefaultPool } from './default-pools.ts'
 import { checkDefinition, differencesTo, differs } from './definition.ts'
@@ -79,9 +79,9 @@ async function build(parts: FlowParts, wish: NetworkWish, call: Call): Promise<N
       undo.add('release the VNI', (late) => overlay.releaseVni({ networkId: id }, late))
       vni = (await overlay.claimVni({ networkId: id, vni: definition.vni }, call)).vni
     }
-    const { name, kind, mtu, internal, options, sriov } = definition
+    const { name, kind, mtu, internal, options, parent, bridge, sriov } = definition
     undo.add('delete the network', (late) => networks.deleteNetwork({ id }, late))
-    const record = { id, name, kind, vni, mtu, internal, options, createdBy, pools: pools.map(({ ref }) => ref), sriov }
+    const record = { id, name, kind, vni, mtu, internal, options, createdBy, pools: pools.map(({ ref }) => ref), parent, bridge, sriov }
     const { network } = await networks.createNetwork({ network: record }, call)
     if (network === undefined) throw new HeddleError('internal', 'networks answered no network')
     if (network.id !== id) throw new HeddleError('network-exists', `network ${name} was created by somebody else meanwhile`)
@@ -101,8 +101,8 @@ async function makePools(parts: FlowParts, wish: NetworkWish, space: string, und
   const { ipam } = parts.cluster
   const { definition } = wish
   const made: MadePool[] = []
-  // VFs without addresses of ours are a network too: of frames alone.
-  const subnets = definition.subnets.length > 0 || definition.kind === 'sriov' ? definition.subnets : [undefined]
+  // Links of a wire without addresses of ours are a network too: of frames alone.
+  const subnets = definition.subnets.length === 0 && needsSubnet(definition.kind) ? [undefined] : definition.subnets
   for (const subnet of subnets) {
     const { pool, created } =
       subnet === undefined
@@ -120,6 +120,7 @@ async function makePools(parts: FlowParts, wish: NetworkWish, space: string, und
 
 /** Docker engines up to 27 reserve a gateway in every pool, wanted or not; only one that was asked for is a way out. */
 function isWayOut({ definition, createdBy }: NetworkWish, subnet: Subnet | undefined): boolean {
+  if (definition.kind === 'null' || isRoutedByLink(definition)) return false
   const asked = definition.options['gateway']
   if (asked !== undefined) return asked === 'network'
   return createdBy !== 'docker' && subnet !== undefined && subnet.gateway !== ''

@@ -1,6 +1,6 @@
 /** What a network offers an endpoint: the addresses to claim for it, its gateways, its default routes. Pure. */
-import type { Claim, Network, Route, Want } from '@heddle/contract'
-import { HeddleError } from '@heddle/core'
+import type { Claim, Network, PortMapping, Route, Want } from '@heddle/contract'
+import { HeddleError, isRoutedByLink } from '@heddle/core'
 import { contains, type Family, parseIp, parsePrefix } from '@heddle/net'
 
 export const anywhere: Readonly<Record<Family, string>> = { 4: '0.0.0.0/0', 6: '::/0' }
@@ -50,13 +50,24 @@ export function gatewayFor(network: Network, address: string): string {
   return network.pools.find((pool) => contains(parsePrefix(pool.prefix), ip))?.gateway ?? ''
 }
 
-/** The default route of each family in which one of the addresses has a gateway. */
+/** The default route of each family in which one of the addresses has a gateway, or that goes out by the link itself. */
 export function defaultRoutes(network: Network, addresses: readonly string[]): Route[] {
+  const byLink = routesByLink(network)
   const routes = new Map<Family, Route>()
   for (const address of addresses) {
     const gateway = gatewayFor(network, address)
     const family = familyOf(address)
-    if (gateway !== '' && !routes.has(family)) routes.set(family, { destination: anywhere[family], gateway })
+    if ((gateway !== '' || byLink) && !routes.has(family)) routes.set(family, { destination: anywhere[family], gateway })
   }
   return [...routes.values()]
+}
+
+/** Whether the network's containers have default routes without a gateway. */
+export function routesByLink(network: Network): boolean {
+  return isRoutedByLink(network) && !network.internal && (network.options['gateway'] ?? 'network') === 'network'
+}
+
+/** Ports with the address of the host that the network publishes them on where none is given. */
+export function boundPorts({ bridge }: Pick<Network, 'bridge'>, ports: readonly PortMapping[]): PortMapping[] {
+  return ports.map((port) => ({ ...port, hostAddress: port.hostAddress || (bridge?.hostBinding ?? '') }))
 }
