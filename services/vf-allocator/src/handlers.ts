@@ -3,6 +3,7 @@ import type { Handlers } from '@heddle/bus'
 import type { VfAllocatorDefinition } from '@heddle/contract'
 import { checkHostName, checkNetworkName, checkOpaqueId, checkPci, invalid } from '@heddle/core'
 import { type ClaimParts, claimVf } from './claim.ts'
+import { forgetHost } from './forget-host.ts'
 import { holdPf, unholdPf } from './holds.ts'
 import { deletePool, type NetworkList, putPool } from './pools.ts'
 import { claimed, listPfs, listPools, listVfs, usageOf } from './queries.ts'
@@ -54,6 +55,7 @@ export function vfAllocatorHandlers(parts: HandlerParts): Handlers<VfAllocatorDe
       return { ...put, vfs: usageOf(repo, put.pool).vfs }
     },
     deletePool: async ({ name }, call) => ({ existed: await deletePool(repo, networks, checkNetworkName(name), call) }),
+    forgetHost: async ({ host }, call) => ({ claims: await forgetHost(repo, checkHostName(host), call) }),
     listPools: async ({ name }, call) => ({ pools: await listPools(repo, name && checkNetworkName(name), call) }),
   }
 }

@@ -6,6 +6,7 @@ import { briefly } from '../flows/briefly.ts'
 import { orUnknown } from '../flows/directory.ts'
 import { createNetwork, deleteNetwork } from '../flows/network.ts'
 import { defaultRoutes } from '../flows/plan.ts'
+import { removeHost } from '../flows/remove-host.ts'
 import { together } from '../flows/undo.ts'
 import type { TraceRing } from '../traces/ring.ts'
 import { type DiagnoseParts, diagnose } from './diagnose.ts'
@@ -58,6 +59,9 @@ export function apiHandlers(parts: DiagnoseParts, traces: TraceRing): ApiHandler
       return { pool, claims }
     },
     listHosts: async (_request, call) => ({ hosts: (await overlay.listHosts({}, call)).hosts }),
+    async removeHost({ name, force }, call) {
+      return removeHost(parts, name, force, call)
+    },
     listTraces: async ({ limit }) => ({ traces: traces.list(limit === 0 ? defaultTraces : limit) }),
     getTrace: async ({ traceId }) => ({ spans: traces.get(traceId) }),
     diagnose: (_request, call) => diagnose(parts, call),

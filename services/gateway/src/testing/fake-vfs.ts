@@ -90,6 +90,11 @@ export class FakeVfs {
 
   readonly handlers: Handlers<typeof VfAllocatorDefinition> = {
     report: async () => ({}),
+    forgetHost: async ({ host }) => {
+      const claims = [...this.claims.values()].filter((claim) => claim.host === host)
+      for (const { pci } of claims) this.claims.delete(pci)
+      return { claims: claims.length }
+    },
     claim: async (request) => {
       this.wishes.push(request)
       const { owner, reserveFor, networkId, group } = request

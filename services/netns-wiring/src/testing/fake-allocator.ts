@@ -30,6 +30,7 @@ export class FakeAllocator {
     }
     await this.#bus.serve(busServices.vfAllocator, {
       claim: no,
+      forgetHost: no,
       listPfs: no,
       putPool: no,
       deletePool: no,

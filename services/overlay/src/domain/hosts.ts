@@ -93,7 +93,7 @@ export function hostInUse(name: string, networkIds: readonly string[]): HeddleEr
     `host ${name} has endpoints in ${networkIds.length} network${networkIds.length === 1 ? '' : 's'}: ${networkIds.slice(0, 5).join(', ')}`,
     {
       field: 'name',
-      remedy: `stop its containers first; if it is gone for good, run "heddle up --services netns-wiring --host ${name}" on a machine without containers until "heddle endpoint ls --host ${name}" is empty`,
+      remedy: `stop its containers first; if it is gone for good, use "heddle host rm --force ${name}"`,
     },
   )
 }

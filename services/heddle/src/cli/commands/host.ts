@@ -1,4 +1,4 @@
-/** `heddle host ls`. */
+/** `heddle host ls|rm`. */
 import type { Command } from 'commander'
 
 export function addHost(root: Command): void {
@@ -26,6 +26,35 @@ Examples:
             ['HOST', 'ALIVE', 'VTEP', 'MTU', 'VERSION', 'REGISTERED'],
             hosts.map((each) => [each.name, each.alive ? 'yes' : 'no', each.vtep, String(each.underlayMtu), each.version, timestamp(each.registeredAt)]),
           ),
+        )
+      })
+    })
+  host
+    .command('rm')
+    .description('forget a host that is gone for good, with its VFs')
+    .argument('<name>', 'its name')
+    .option('--force', 'also when it has endpoints: they are deleted and their addresses freed')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  heddle host rm node7
+  heddle host rm --force node7`,
+    )
+    .action(async (name: string, { force = false }: { force?: boolean }, command: Command) => {
+      const [{ withSession }, { HeddleRemoveHostResponse }, { facts, print }] = await Promise.all([
+        import('../client.ts'),
+        import('@heddle/contract'),
+        import('../output.ts'),
+      ])
+      await withSession(command, async (session) => {
+        const removed = await session.call((client) => client.removeHost, { name, force })
+        print(session.json, HeddleRemoveHostResponse.toJSON(removed), () =>
+          facts([
+            ['forgotten', name],
+            ['endpoints deleted', String(removed.endpoints)],
+            ['VF claims freed', String(removed.vfClaims)],
+          ]),
         )
       })
     })

@@ -222,6 +222,17 @@ export interface GetVfResponse {
   kernel: ReadVfResponse | undefined;
 }
 
+export interface HeddleRemoveHostRequest {
+  name: string;
+  force: boolean;
+}
+
+export interface HeddleRemoveHostResponse {
+  /** What was deleted and freed with it. */
+  endpoints: number;
+  vfClaims: number;
+}
+
 export interface HeddleSetVfsRequest {
   /** Empty: the gateway's own. */
   host: string;
@@ -3380,6 +3391,180 @@ export const GetVfResponse: MessageFns<GetVfResponse> = {
   },
 };
 
+function createBaseHeddleRemoveHostRequest(): HeddleRemoveHostRequest {
+  return { name: "", force: false };
+}
+
+export const HeddleRemoveHostRequest: MessageFns<HeddleRemoveHostRequest> = {
+  encode(message: HeddleRemoveHostRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.force !== false) {
+      writer.uint32(16).bool(message.force);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): HeddleRemoveHostRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHeddleRemoveHostRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.force = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): HeddleRemoveHostRequest {
+    return {
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      force: isSet(object.force) ? globalThis.Boolean(object.force) : false,
+    };
+  },
+
+  toJSON(message: HeddleRemoveHostRequest): unknown {
+    const obj: any = {};
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.force !== false) {
+      obj.force = message.force;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<HeddleRemoveHostRequest>): HeddleRemoveHostRequest {
+    return HeddleRemoveHostRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<HeddleRemoveHostRequest>): HeddleRemoveHostRequest {
+    const message = createBaseHeddleRemoveHostRequest();
+    message.name = object.name ?? "";
+    message.force = object.force ?? false;
+    return message;
+  },
+};
+
+function createBaseHeddleRemoveHostResponse(): HeddleRemoveHostResponse {
+  return { endpoints: 0, vfClaims: 0 };
+}
+
+export const HeddleRemoveHostResponse: MessageFns<HeddleRemoveHostResponse> = {
+  encode(message: HeddleRemoveHostResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.endpoints !== 0) {
+      writer.uint32(8).uint32(message.endpoints);
+    }
+    if (message.vfClaims !== 0) {
+      writer.uint32(16).uint32(message.vfClaims);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): HeddleRemoveHostResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHeddleRemoveHostResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.endpoints = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.vfClaims = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): HeddleRemoveHostResponse {
+    return {
+      endpoints: isSet(object.endpoints) ? globalThis.Number(object.endpoints) : 0,
+      vfClaims: isSet(object.vfClaims)
+        ? globalThis.Number(object.vfClaims)
+        : isSet(object.vf_claims)
+        ? globalThis.Number(object.vf_claims)
+        : 0,
+    };
+  },
+
+  toJSON(message: HeddleRemoveHostResponse): unknown {
+    const obj: any = {};
+    if (message.endpoints !== 0) {
+      obj.endpoints = Math.round(message.endpoints);
+    }
+    if (message.vfClaims !== 0) {
+      obj.vfClaims = Math.round(message.vfClaims);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<HeddleRemoveHostResponse>): HeddleRemoveHostResponse {
+    return HeddleRemoveHostResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<HeddleRemoveHostResponse>): HeddleRemoveHostResponse {
+    const message = createBaseHeddleRemoveHostResponse();
+    message.endpoints = object.endpoints ?? 0;
+    message.vfClaims = object.vfClaims ?? 0;
+    return message;
+  },
+};
+
 function createBaseHeddleSetVfsRequest(): HeddleSetVfsRequest {
   return { host: "", pf: "", count: 0 };
 }
@@ -4448,6 +4633,18 @@ export const HeddleDefinition = {
       responseStream: false,
       options: {},
     },
+    /**
+     * Forgets a host that is gone for good, with its VFs and, if `force`, its endpoints and their addresses. Fails with host-unknown,
+     * and with host-in-use while it is alive or, without `force`, has endpoints. Repeatable until it succeeds.
+     */
+    removeHost: {
+      name: "RemoveHost",
+      requestType: HeddleRemoveHostRequest as typeof HeddleRemoveHostRequest,
+      requestStream: false,
+      responseType: HeddleRemoveHostResponse as typeof HeddleRemoveHostResponse,
+      responseStream: false,
+      options: {},
+    },
     listTraces: {
       name: "ListTraces",
       requestType: ListTracesRequest as typeof ListTracesRequest,
@@ -4641,6 +4838,21 @@ export const HeddleService = {
     responseSerialize: (value: ListHostsResponse): Buffer => Buffer.from(ListHostsResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ListHostsResponse => ListHostsResponse.decode(value),
   },
+  /**
+   * Forgets a host that is gone for good, with its VFs and, if `force`, its endpoints and their addresses. Fails with host-unknown,
+   * and with host-in-use while it is alive or, without `force`, has endpoints. Repeatable until it succeeds.
+   */
+  removeHost: {
+    path: "/heddle.v1.Heddle/RemoveHost" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: HeddleRemoveHostRequest): Buffer =>
+      Buffer.from(HeddleRemoveHostRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): HeddleRemoveHostRequest => HeddleRemoveHostRequest.decode(value),
+    responseSerialize: (value: HeddleRemoveHostResponse): Buffer =>
+      Buffer.from(HeddleRemoveHostResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): HeddleRemoveHostResponse => HeddleRemoveHostResponse.decode(value),
+  },
   listTraces: {
     path: "/heddle.v1.Heddle/ListTraces" as const,
     requestStream: false as const,
@@ -4768,6 +4980,11 @@ export interface HeddleServer extends UntypedServiceImplementation {
   listAddressPools: handleUnaryCall<ListAddressPoolsRequest, ListAddressPoolsResponse>;
   getAddressPool: handleUnaryCall<GetAddressPoolRequest, GetAddressPoolResponse>;
   listHosts: handleUnaryCall<ListHostsRequest, ListHostsResponse>;
+  /**
+   * Forgets a host that is gone for good, with its VFs and, if `force`, its endpoints and their addresses. Fails with host-unknown,
+   * and with host-in-use while it is alive or, without `force`, has endpoints. Repeatable until it succeeds.
+   */
+  removeHost: handleUnaryCall<HeddleRemoveHostRequest, HeddleRemoveHostResponse>;
   listTraces: handleUnaryCall<ListTracesRequest, ListTracesResponse>;
   getTrace: handleUnaryCall<GetTraceRequest, GetTraceResponse>;
   diagnose: handleUnaryCall<DiagnoseRequest, DiagnoseResponse>;
@@ -4920,6 +5137,25 @@ export interface HeddleClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ListHostsResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Forgets a host that is gone for good, with its VFs and, if `force`, its endpoints and their addresses. Fails with host-unknown,
+   * and with host-in-use while it is alive or, without `force`, has endpoints. Repeatable until it succeeds.
+   */
+  removeHost(
+    request: HeddleRemoveHostRequest,
+    callback: (error: ServiceError | null, response: HeddleRemoveHostResponse) => void,
+  ): ClientUnaryCall;
+  removeHost(
+    request: HeddleRemoveHostRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: HeddleRemoveHostResponse) => void,
+  ): ClientUnaryCall;
+  removeHost(
+    request: HeddleRemoveHostRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: HeddleRemoveHostResponse) => void,
   ): ClientUnaryCall;
   listTraces(
     request: ListTracesRequest,

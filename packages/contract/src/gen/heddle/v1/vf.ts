@@ -24,6 +24,15 @@ import {
  * A PF or VF is known by its host and PCI address (`0000:3b:02.1`), never by the name of its netdev.
  */
 
+export interface ForgetHostRequest {
+  host: string;
+}
+
+export interface ForgetHostResponse {
+  /** Claims that were freed. */
+  claims: number;
+}
+
 /** What a PF sets for a VF (linux/if_link.h, IFLA_VF_*), and the VF's own MTU. An absent field is left as it is. */
 export interface VfSettings {
   /** Administrative MAC: lower case, colon separated; all zeros when the PF sets none. */
@@ -351,6 +360,140 @@ export interface VfPoolUsage {
 export interface VfAllocatorListPoolsResponse {
   pools: VfPoolUsage[];
 }
+
+function createBaseForgetHostRequest(): ForgetHostRequest {
+  return { host: "" };
+}
+
+export const ForgetHostRequest: MessageFns<ForgetHostRequest> = {
+  encode(message: ForgetHostRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.host !== "") {
+      writer.uint32(10).string(message.host);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ForgetHostRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseForgetHostRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.host = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ForgetHostRequest {
+    return { host: isSet(object.host) ? globalThis.String(object.host) : "" };
+  },
+
+  toJSON(message: ForgetHostRequest): unknown {
+    const obj: any = {};
+    if (message.host !== "") {
+      obj.host = message.host;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ForgetHostRequest>): ForgetHostRequest {
+    return ForgetHostRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ForgetHostRequest>): ForgetHostRequest {
+    const message = createBaseForgetHostRequest();
+    message.host = object.host ?? "";
+    return message;
+  },
+};
+
+function createBaseForgetHostResponse(): ForgetHostResponse {
+  return { claims: 0 };
+}
+
+export const ForgetHostResponse: MessageFns<ForgetHostResponse> = {
+  encode(message: ForgetHostResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.claims !== 0) {
+      writer.uint32(8).uint32(message.claims);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ForgetHostResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseForgetHostResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.claims = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ForgetHostResponse {
+    return { claims: isSet(object.claims) ? globalThis.Number(object.claims) : 0 };
+  },
+
+  toJSON(message: ForgetHostResponse): unknown {
+    const obj: any = {};
+    if (message.claims !== 0) {
+      obj.claims = Math.round(message.claims);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ForgetHostResponse>): ForgetHostResponse {
+    return ForgetHostResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ForgetHostResponse>): ForgetHostResponse {
+    const message = createBaseForgetHostResponse();
+    message.claims = object.claims ?? 0;
+    return message;
+  },
+};
 
 function createBaseVfSettings(): VfSettings {
   return {
@@ -4451,6 +4594,18 @@ export const VfAllocatorDefinition = {
       responseStream: false,
       options: { idempotencyLevel: "NO_SIDE_EFFECTS" },
     },
+    /**
+     * Forgets a host that is gone for good: its inventory and every claim there. Should its hands report again, they are taken for
+     * those of a new host. Repeatable.
+     */
+    forgetHost: {
+      name: "ForgetHost",
+      requestType: ForgetHostRequest as typeof ForgetHostRequest,
+      requestStream: false,
+      responseType: ForgetHostResponse as typeof ForgetHostResponse,
+      responseStream: false,
+      options: {},
+    },
   },
 } as const;
 
@@ -4581,6 +4736,19 @@ export const VfAllocatorService = {
       Buffer.from(VfAllocatorListPoolsResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): VfAllocatorListPoolsResponse => VfAllocatorListPoolsResponse.decode(value),
   },
+  /**
+   * Forgets a host that is gone for good: its inventory and every claim there. Should its hands report again, they are taken for
+   * those of a new host. Repeatable.
+   */
+  forgetHost: {
+    path: "/heddle.v1.VfAllocator/ForgetHost" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ForgetHostRequest): Buffer => Buffer.from(ForgetHostRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ForgetHostRequest => ForgetHostRequest.decode(value),
+    responseSerialize: (value: ForgetHostResponse): Buffer => Buffer.from(ForgetHostResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ForgetHostResponse => ForgetHostResponse.decode(value),
+  },
 } as const;
 
 export interface VfAllocatorServer extends UntypedServiceImplementation {
@@ -4613,6 +4781,11 @@ export interface VfAllocatorServer extends UntypedServiceImplementation {
   /** Refused with vf-pool-in-use while a network names it. Repeatable. */
   deletePool: handleUnaryCall<VfAllocatorDeletePoolRequest, VfAllocatorDeletePoolResponse>;
   listPools: handleUnaryCall<VfAllocatorListPoolsRequest, VfAllocatorListPoolsResponse>;
+  /**
+   * Forgets a host that is gone for good: its inventory and every claim there. Should its hands report again, they are taken for
+   * those of a new host. Repeatable.
+   */
+  forgetHost: handleUnaryCall<ForgetHostRequest, ForgetHostResponse>;
 }
 
 export interface VfAllocatorClient extends Client {
@@ -4784,6 +4957,25 @@ export interface VfAllocatorClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: VfAllocatorListPoolsResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Forgets a host that is gone for good: its inventory and every claim there. Should its hands report again, they are taken for
+   * those of a new host. Repeatable.
+   */
+  forgetHost(
+    request: ForgetHostRequest,
+    callback: (error: ServiceError | null, response: ForgetHostResponse) => void,
+  ): ClientUnaryCall;
+  forgetHost(
+    request: ForgetHostRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ForgetHostResponse) => void,
+  ): ClientUnaryCall;
+  forgetHost(
+    request: ForgetHostRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ForgetHostResponse) => void,
   ): ClientUnaryCall;
 }
 
