@@ -3,19 +3,28 @@
  * Static and tiny, because container runtimes execute it once per attachment. services/gateway/src/cni/frame.ts is the
  * other side. Without a gateway it answers itself: VERSION from a list, the rest with a CNI error object.
  *
+ * Before it answers, the gateway may have it run other plugins (an IPAM delegate): here, because this process has the
+ * runtime's environment, mounts and privileges, and because a fork of the gateway would hold up everybody else's calls.
+ *
  * The socket is, in this order: HEDDLE_CNI_SOCKET, "socket" of the network configuration, the first line of
  * `<this binary>.conf`, SOCKET_PATH.
  */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -24,6 +33,10 @@
 #endif
 #define MAX_STDIN (1024 * 1024)
 #define MAX_ANSWER (4 * 1024 * 1024)
+/* In place of an exit status: run a plugin. In its answer: it is nowhere in CNI_PATH; it was ended, or said too much. */
+#define RUN_PLUGIN 256
+#define NO_PLUGIN 256
+#define PLUGIN_ENDED 257
 #define SUPPORTED "[\"0.1.0\",\"0.2.0\",\"0.3.0\",\"0.3.1\",\"0.4.0\",\"1.0.0\",\"1.1.0\"]"
 
 static const char *command = "";
@@ -184,6 +197,92 @@ static int is_ours(const char *entry) {
          strncmp(entry, "BAGGAGE=", 8) == 0;
 }
 
+static int find_plugin(const char *name, char *path, size_t size) {
+  const char *at = getenv("CNI_PATH");
+  while (at != NULL && *at != 0) {
+    size_t length = strcspn(at, ":");
+    struct stat found;
+    int n = snprintf(path, size, "%.*s/%s", (int)length, at, name);
+    if (length > 0 && n > 0 && (size_t)n < size && stat(path, &found) == 0 && S_ISREG(found.st_mode) && access(path, X_OK) == 0) return 1;
+    at += length + (at[length] == ':');
+  }
+  return 0;
+}
+
+/* This environment with `given` in place of variables of the same names. */
+static char **environment_with(char **environment, char **given, size_t count) {
+  size_t own = 0, n = 0;
+  while (environment[own] != NULL) own++;
+  char **all = malloc((own + count + 1) * sizeof *all);
+  if (all == NULL) return NULL;
+  for (size_t i = 0; i < own; i++) {
+    int replaced = 0;
+    for (size_t j = 0; j < count; j++) replaced |= strncmp(environment[i], given[j], strcspn(given[j], "=") + 1) == 0;
+    if (!replaced) all[n++] = environment[i];
+  }
+  for (size_t j = 0; j < count; j++) all[n++] = given[j];
+  all[n] = NULL;
+  return all;
+}
+
+/* Two numbers and what was said. */
+static void tell(int fd, uint32_t status, const char *said, size_t length) {
+  char head[8];
+  put_u32(head, status), put_u32(head + 4, length);
+  send_all(fd, head, sizeof head), send_all(fd, said, length);
+}
+
+/*
+ * `order`: name, milliseconds, variables, an empty text (each ended by NUL), configuration. The plugin's stderr is ours. It
+ * ends with this process, which the runtime may kill: nobody would wait for it.
+ */
+static void run_plugin(int fd, char *order, size_t size, char **environment) {
+  char *end = order + size, *name = order, *limit = name + strlen(name) + 1, *at = limit < end ? limit + strlen(limit) + 1 : end;
+  char *given[16], path[4096];
+  size_t count = 0;
+  for (; at < end && *at != 0 && count < 16; at += strlen(at) + 1) given[count++] = at;
+  if (at >= end || *at != 0) absent("no Heddle gateway answers on");
+  char *config = at + 1;
+  if (!find_plugin(name, path, sizeof path)) return tell(fd, NO_PLUGIN, "", 0);
+
+  static char said[MAX_STDIN];
+  char **all = environment_with(environment, given, count);
+  size_t length = 0;
+  int status = 0, ended = 0;
+  int in = memfd_create("configuration", MFD_CLOEXEC), out[2];
+  if (all == NULL || in < 0 || pipe2(out, O_CLOEXEC) < 0 || write(in, config, (size_t)(end - config)) != end - config || lseek(in, 0, SEEK_SET) < 0)
+    fail(11, "a plugin could not be run for the gateway on", "see how much memory and how many files are free, and try again");
+  pid_t child = fork();
+  if (child == 0) {
+    char *arguments[] = {path, NULL};
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (dup2(in, STDIN_FILENO) < 0 || dup2(out[1], STDOUT_FILENO) < 0) _exit(127);
+    execve(path, arguments, all);
+    _exit(127);
+  }
+  close(in), close(out[1]);
+  if (child < 0) fail(11, "a plugin could not be run for the gateway on", "see how many processes there are, and try again");
+  int64_t until_ms = now_ms() + strtol(limit, NULL, 10);
+  for (;;) {
+    struct pollfd p = {.fd = out[0], .events = POLLIN};
+    int64_t left = (until_ms < deadline_ms ? until_ms : deadline_ms) - now_ms();
+    int n = left > 0 ? poll(&p, 1, (int)left) : 0;
+    if (n < 0 && errno == EINTR) continue;
+    ssize_t got = n > 0 && length < sizeof said ? read(out[0], said + length, sizeof said - length) : -1;
+    if (n > 0 && got < 0 && errno == EINTR) continue;
+    if (got < 0) {
+      ended = 1;
+      kill(child, SIGKILL);
+    }
+    if (got <= 0) break;
+    length += (size_t)got;
+  }
+  close(out[0]);
+  while (waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
+  free(all);
+  tell(fd, ended || !WIFEXITED(status) ? PLUGIN_ENDED : (uint32_t)WEXITSTATUS(status), said, length);
+}
+
 int main(int argc, char **argv, char **environment) {
   (void)argc, (void)argv;
   const char *given = getenv("CNI_COMMAND"), *timeout = getenv("HEDDLE_CNI_TIMEOUT_MS");
@@ -231,13 +330,21 @@ int main(int argc, char **argv, char **environment) {
   fcntl(fd, F_SETFL, O_NONBLOCK);
   send_all(fd, request, 12 + environment_bytes + stdin_bytes);
 
-  char head[8];
-  receive_all(fd, head, sizeof head);
-  uint32_t status = get_u32(head), length = get_u32(head + 4);
-  if (status > 255 || length > MAX_ANSWER) absent("no Heddle gateway answers on");
-  char *answer = malloc(length + 1);
-  if (answer == NULL) fail(11, "out of memory for the answer from", "free some memory and try again");
-  receive_all(fd, answer, length);
-  put(answer, length);
-  _exit((int)status);
+  for (;;) {
+    char head[8];
+    receive_all(fd, head, sizeof head);
+    uint32_t status = get_u32(head), length = get_u32(head + 4);
+    if (status > RUN_PLUGIN || length > MAX_ANSWER) absent("no Heddle gateway answers on");
+    char *answer = malloc(length + 1);
+    if (answer == NULL) fail(11, "out of memory for the answer from", "free some memory and try again");
+    receive_all(fd, answer, length);
+    answer[length] = 0;
+    if (status == RUN_PLUGIN) {
+      run_plugin(fd, answer, length, environment);
+      free(answer);
+      continue;
+    }
+    put(answer, length);
+    _exit((int)status);
+  }
 }

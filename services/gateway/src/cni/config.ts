@@ -2,15 +2,15 @@
  * The network configuration on stdin (CNI spec 1.1.0, section 1 and CONVENTIONS.md). The network is found by `name`; a
  * `heddle` object, or options for a VF, define it, so that the first ADD can create it.
  */
-import { CreateNetworkRequest, type Network, type PortMapping, type Route } from '@heddle/contract'
-import { checkNetworkName, HeddleError, invalid } from '@heddle/core'
+import { CreateNetworkRequest, type Network, type PortMapping, type Route, type Subnet } from '@heddle/contract'
+import { checkInterfaceName, checkNetworkName, HeddleError, invalid } from '@heddle/core'
 import { z } from 'zod'
-import { hostIpField, ipField, macField, prefixField, recoded } from '../fields.ts'
+import { hostIpField, ipField, macField, recoded } from '../fields.ts'
 import { checkDefinition, differencesTo } from '../flows/definition.ts'
 import type { VfWish } from '../flows/vf.ts'
 import { definitionSchema } from './definition.ts'
-import { type IpamWish, parseIpam } from './ipam.ts'
-import { type CniResult, dnsSchema, parseResult, routeSchema } from './result.ts'
+import { type IpamWish, isOwnIpam, parseIpam, pluginIn } from './ipam.ts'
+import { type CniResult, dnsSchema, parseResult, routeOf, routeSchema } from './result.ts'
 import { checked, maybe, text, texts } from './schema.ts'
 import { spelled } from './spelling.ts'
 import { deviceIn, parseVf, sriovOptionIn } from './sriov.ts'
@@ -19,7 +19,16 @@ import { type CniVersion, checkVersion } from './versions.ts'
 /** What every command needs. The rest of `json` is read by the commands that use it: DEL must work with any configuration. */
 export interface CniConfig {
   readonly version: CniVersion
+  /** Of Heddle's network. */
   readonly name: string
+  /** As the runtime knows it: another one when a plugin of it has us for its IPAM. */
+  readonly cniName: string
+  /** Another plugin asks us for addresses: its `ipam` has our type, and it has another. */
+  readonly isIpam: boolean
+  /** What CNI_IFNAME is not to name the interface: an earlier plugin of the chain has that name. Empty: CNI_IFNAME. */
+  readonly interfaceName: string
+  /** As it came. */
+  readonly text: string
   readonly json: Readonly<Record<string, unknown>>
 }
 
@@ -34,6 +43,8 @@ export interface AddConfig {
   readonly addresses: readonly string[]
   /** None is to be chosen, and none is given. */
   readonly lacksAddress: boolean
+  /** Another plugin gives them. */
+  readonly ipamPlugin: string | undefined
   readonly ports: readonly PortMapping[]
   readonly routes: readonly Route[]
   /** The configuration says itself which routes there are to be, a default route included: no gateway makes one. */
@@ -47,6 +58,8 @@ export interface ValidAttachment {
   readonly ifname: string
 }
 
+/** What configurations call us. */
+export const ownType = 'heddle'
 const port = z.number().int().min(0).max(65_535)
 
 const addSchema = z.looseObject({
@@ -75,7 +88,20 @@ export function parseConfig(stdin: string): CniConfig {
   const json = decode(stdin)
   if (typeof json['name'] !== 'string' || json['name'] === '')
     throw invalid('name', 'the network configuration has no name', 'name the network in the configuration')
-  return { version, name: checkNetworkName(json['name']), json: spelled(json) }
+  const cniName = checkNetworkName(json['name'])
+  const { type, ipam } = json as { type?: unknown; ipam?: { type?: unknown; network?: unknown } | null }
+  const isIpam = typeof type === 'string' && type !== ownType && ipam?.type === ownType
+  const named = (value: unknown, field: string) => (value === undefined || value === null ? '' : checked(() => text.parse(value), field))
+  const interfaceName = isIpam ? '' : named(json['interface'], 'interface')
+  return {
+    version,
+    name: (isIpam && named(ipam?.network, 'ipam.network')) || cniName,
+    cniName,
+    isIpam,
+    interfaceName: interfaceName && checkInterfaceName(interfaceName, 'interface'),
+    text: stdin,
+    json: spelled(json),
+  }
 }
 
 /** The version a configuration names, also when the rest of it is no good: errors are answered in it. */
@@ -89,7 +115,7 @@ export function versionIn(stdin: string): string {
 
 /** What is wanted for a container, by precedence: runtimeConfig, args.cni, CNI_ARGS, the configuration itself. */
 export function parseAdd(config: CniConfig, args: ReadonlyMap<string, string>): AddConfig {
-  const json = checked(() => addSchema.parse(config.json))
+  const json = checked(() => addSchema.parse(ownPart(config)))
   const fromConfig = json.runtimeConfig?.ips ?? json.args?.cni?.ips
   const fromArgs = fromConfig === undefined ? args.get('IP')?.split(',') : undefined
   const macFromConfig = json.runtimeConfig?.mac || json.args?.cni?.mac || ''
@@ -97,33 +123,39 @@ export function parseAdd(config: CniConfig, args: ReadonlyMap<string, string>): 
   const canonicalMac = (mac: string) => (mac === '' ? '' : macField(mac, 'mac'))
   const canonical = (addresses: readonly string[]) => [...new Set(addresses.map((address) => hostIpField(address, 'ips')))]
   const runtimeDns = json.runtimeConfig?.dns
-  const wantsVf = asksForVf(config.json, json.heddle?.kind, args)
-  const ipam = wantsVf ? parseIpam(config.json['ipam'], fromConfig ?? fromArgs ?? json.ips ?? []) : undefined
+  const wantsVf = !config.isIpam && asksForVf(config.json, json.heddle?.kind, args)
+  const ipamPlugin = wantsVf && isOwnIpam(config.json) ? undefined : pluginIn(config.json)
+  const ipam = parseIpam(config.json['ipam'], fromConfig ?? fromArgs ?? json.ips ?? [], ipamPlugin !== undefined)
   const dns = Object.keys(json.dns).length > 0 ? json.dns : (ipam?.dns ?? {})
   const addresses =
     fromArgs === undefined
       ? canonical(fromConfig ?? json.ips ?? ipam?.addresses ?? [])
       : recoded('invalid-environment', 'CNI_ARGS IP', () => canonical(fromArgs))
   return {
-    ...definitionOf(config, json.heddle, wantsVf, ipam),
+    ...definitionOf(config, json.heddle, wantsVf, ipam, ipamPlugin),
     vf: wantsVf ? parseVf(config.json, args) : undefined,
     mac: macFromArgs === '' ? canonicalMac(macFromConfig || (json.mac ?? '')) : recoded('invalid-environment', 'CNI_ARGS MAC', () => canonicalMac(macFromArgs)),
     addresses,
-    lacksAddress: ipam?.isStatic === true && addresses.length === 0,
+    lacksAddress: ipamPlugin === undefined && ipam?.isStatic === true && addresses.length === 0,
+    ipamPlugin,
     ports: (json.runtimeConfig?.portMappings ?? []).filter((one) => one.hostPort > 0).map(portOf),
-    routes: [...(json.routes ?? []), ...(ipam?.routes ?? [])].map((route) => ({
-      destination: prefixField(route.dst, 'routes.dst'),
-      gateway: route.gw ? ipField(route.gw, 'routes.gw') : '',
-    })),
-    onlyRoutes: ipam !== undefined,
+    routes: [...(json.routes ?? []), ...(ipam?.routes ?? [])].map(routeOf),
+    onlyRoutes: wantsVf ? ipam !== undefined : config.isIpam && Array.isArray((config.json['ipam'] as { routes?: unknown }).routes),
     dns:
       runtimeDns === undefined ? dns : { ...dns, nameservers: runtimeDns.servers ?? [], search: runtimeDns.searches ?? [], options: runtimeDns.options ?? [] },
     previous: parsePrevious(config),
   }
 }
 
+/** Of another plugin's configuration its `ipam` is ours, and what the runtime asks of addresses. */
+function ownPart({ isIpam, json }: CniConfig): Readonly<Record<string, unknown>> {
+  if (!isIpam) return json
+  const { ips, ipRanges, dns } = (json['runtimeConfig'] ?? {}) as Record<string, unknown>
+  return { args: json['args'], runtimeConfig: { ips, ipRanges, dns } }
+}
+
 /** Whether `heddle`, an option, or a device that the runtime hands over says so. Fails with invalid-argument where they contradict each other. */
-function asksForVf(json: CniConfig['json'], kind: string | undefined, args: ReadonlyMap<string, string>): boolean {
+export function asksForVf(json: CniConfig['json'], kind: string | undefined, args: ReadonlyMap<string, string>): boolean {
   const option = sriovOptionIn(json)
   if (kind === undefined || kind === 'sriov') return kind === 'sriov' || option !== undefined || deviceIn(json, args) !== ''
   if (option === undefined) return false
@@ -138,18 +170,40 @@ function asksForVf(json: CniConfig['json'], kind: string | undefined, args: Read
  * The options of an ADD are its own, so they define no more of the network than its kind and its subnets; a network that
  * other endpoints share may have been made with more.
  */
-function definitionOf(config: CniConfig, heddle: z.output<typeof definitionSchema> | undefined, wantsVf: boolean, ipam: IpamWish | undefined) {
+function definitionOf(
+  config: CniConfig,
+  heddle: z.output<typeof definitionSchema> | undefined,
+  wantsVf: boolean,
+  ipam: IpamWish | undefined,
+  ipamPlugin: string | undefined,
+) {
+  if (config.isIpam) return addressesOnly(config.name, ipam?.subnets ?? [])
   if (heddle === undefined && !wantsVf) return { definition: undefined, differences: () => [] }
-  if (heddle?.subnets !== undefined && ipam !== undefined)
+  if (heddle?.subnets !== undefined && ipam !== undefined && ipamPlugin === undefined)
     throw invalid('ipam', 'heddle.subnets and ipam both say which addresses the network has', 'give one of them')
   const kind = heddle?.kind ?? (wantsVf ? 'sriov' : '')
   const subnets = heddle?.subnets ?? ipam?.subnets ?? []
   const definition = checkDefinition(CreateNetworkRequest.fromJSON({ ...heddle, kind, subnets, name: config.name }))
-  const compared = ipam?.isStatic === true ? { ...definition, subnets: [] } : definition
+  // Each host may have a range of its own where the addresses are another plugin's.
+  const isOpen = ipam?.isStatic === true || (ipamPlugin !== undefined && heddle?.subnets === undefined)
+  const compared = isOpen ? { ...definition, subnets: [] } : definition
   return {
     definition,
     differences: (network: Network) =>
       differencesTo(network, heddle === undefined ? { ...compared, options: network.options, internal: network.internal } : compared),
+  }
+}
+
+/** Another plugin makes the interfaces: a network of addresses alone, or a network of any kind that has these. */
+function addressesOnly(name: string, subnets: readonly Subnet[]) {
+  if (subnets.length === 0) return { definition: undefined, differences: () => [] }
+  const definition = checkDefinition(CreateNetworkRequest.fromPartial({ name, kind: 'null', subnets: [...subnets] }))
+  return {
+    definition,
+    differences: ({ pools }: Network) =>
+      definition.subnets
+        .filter(({ prefix }) => !pools.some((pool) => pool.prefix === prefix))
+        .map(({ prefix }) => `it has no subnet ${prefix}, only ${pools.map((pool) => pool.prefix).join(', ') || 'none'}`),
   }
 }
 

@@ -2,7 +2,7 @@ import { HeddleError } from '@heddle/core'
 import test from 'ava'
 import { startGateway } from '../testing/gateway.ts'
 import { bare, left, nothingLeft, vfEnv, vfPci } from '../testing/sriov-networks.ts'
-import { parseIpam } from './ipam.ts'
+import { parseIpam, pluginIn } from './ipam.ts'
 
 const subnetsOf = (json: object) =>
   parseIpam(json, [])?.subnets.map(({ prefix, gateway, ranges, excluded }) => [
@@ -71,9 +71,29 @@ const wishes: [string, object, string[][]][] = [
 ]
 for (const [name, json, subnets] of wishes) test(`subnets: ${name}`, (t) => t.deepEqual(subnetsOf(json), subnets))
 
+test('of what another plugin reads too only the subnets count, as far as they can be read', (t) => {
+  const wish = (json: object) => {
+    const { subnets, addresses, routes } = parseIpam(json, [], true) ?? {}
+    return [subnets?.map(({ prefix, gateway }) => `${prefix} ${gateway}`), addresses, routes]
+  }
+  const two = {
+    type: 'host-local',
+    ranges: [[{ subnet: '10.1.0.0/24' }], [{ subnet: '10.2.0.0/24' }]],
+    routes: [{ dst: '0.0.0.0/0' }],
+    resolvConf: '/etc/resolv.conf',
+  }
+  t.deepEqual(wish(two), [['10.1.0.0/24 10.1.0.1', '10.2.0.0/24 10.2.0.1'], [], []])
+  t.deepEqual(wish({ type: 'dhcp' }), [[], [], []])
+  t.deepEqual(wish({ type: 'calico-ipam', subnet: 7 }), [[], [], []])
+})
+
+test('the plugin that is executed is one that Heddle does not stand for', (t) => {
+  t.deepEqual([{}, { ipam: {} }, { ipam: { type: 'heddle' } }].map(pluginIn), [undefined, undefined, undefined])
+  t.is(pluginIn({ ipam: { type: 'dhcp' } }), 'dhcp')
+  for (const type of ['../host-local', '/bin/sh', 7, 'a b']) t.throws(() => pluginIn({ ipam: { type } }), { message: /ipam.type/ }, String(type))
+})
+
 const wrong: [string, object, string, string][] = [
-  ['dhcp', { type: 'dhcp' }, 'unsupported', 'ipam.type'],
-  ['a plugin nobody here knows', { type: 'calico-ipam' }, 'unsupported', 'ipam.type'],
   ['a file of servers', { subnet: '10.1.0.0/24', resolvConf: '/etc/resolv.conf' }, 'unsupported', 'ipam.resolvConf'],
   ['a subnet with host bits', { subnet: '10.1.0.1/24' }, 'invalid-argument', 'ipam.subnet'],
   ['a second address of a family', { ranges: [[{ subnet: '10.1.0.0/24' }], [{ subnet: '10.2.0.0/24' }]] }, 'unsupported', 'ipam.ranges[1]'],

@@ -1,6 +1,7 @@
 /**
- * The `ipam` object of a configuration written for another plugin: what it would have asked of an IPAM plugin is asked of
- * Heddle's own, for the whole cluster. Ranges become the network's subnets; without any the network has frames alone.
+ * The `ipam` object of a configuration written for another plugin. On a network of kind sriov, what it would have asked of an
+ * IPAM plugin is asked of Heddle's own, for the whole cluster: ranges become the network's subnets; without any the network has
+ * frames alone. On the other kinds the plugin it names is executed, and the ranges only say what the network is made of.
  */
 import { Subnet } from '@heddle/contract'
 import { HeddleError, invalid } from '@heddle/core'
@@ -56,28 +57,48 @@ const whereaboutsSchema = z.looseObject({
   ipRanges: maybe(z.array(z.looseObject(whereaboutsRange)).max(8)),
 })
 
-/**
- * Undefined when there is no `ipam`, or an empty one. `ips`: the addresses the runtime gives, which go before those in the
- * configuration. Fails with unsupported for what only another plugin could do.
- */
-export function parseIpam(json: unknown, ips: readonly string[]): IpamWish | undefined {
-  if (json === undefined || json === null || (typeof json === 'object' && Object.keys(json).length === 0)) return undefined
-  const { type } = checked(() => ipamSchema.parse(json), 'ipam')
-  if (type === undefined || type === '' || type === 'heddle' || type === 'host-local') return hostLocal(json, type)
-  if (type === 'whereabouts') return whereabouts(json)
-  if (type === 'static') return fixed(json, ips)
-  throw new HeddleError('unsupported', `ipam.type: ${JSON.stringify(type.slice(0, 40))} is not one whose ranges Heddle can read`, {
-    field: 'ipam.type',
-    remedy:
-      type === 'dhcp'
-        ? 'leave ipam out and run a DHCP client in the container, or give ranges with type host-local'
-        : 'use host-local, static or whereabouts, or leave ipam out',
-  })
+const ownTypes: ReadonlySet<unknown> = new Set([undefined, null, '', 'heddle'])
+const readTypes: ReadonlySet<unknown> = new Set([...ownTypes, 'host-local', 'static', 'whereabouts'])
+
+/** Whether Heddle itself can give what the `ipam` of this configuration says. */
+export function isOwnIpam(json: Readonly<Record<string, unknown>>): boolean {
+  return readTypes.has(typeIn(json))
 }
 
-function hostLocal(json: unknown, type: string | undefined): IpamWish {
+/** The IPAM plugin a configuration names; undefined when it is Heddle itself. Fails with invalid-argument. */
+export function pluginIn(json: Readonly<Record<string, unknown>>): string | undefined {
+  const type = typeIn(json)
+  if (ownTypes.has(type)) return undefined
+  if (typeof type === 'string' && /^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/.test(type)) return type
+  throw invalid('ipam.type', `ipam.type: ${JSON.stringify(type).slice(0, 80)} is no name of a plugin`, 'name a binary of CNI_PATH, or leave ipam out')
+}
+
+function typeIn({ ipam }: Readonly<Record<string, unknown>>): unknown {
+  return typeof ipam === 'object' && ipam !== null ? (ipam as { type?: unknown }).type : undefined
+}
+
+/**
+ * Undefined when there is no `ipam`, or an empty one. `ips`: the addresses the runtime gives, which go before those in the
+ * configuration. `delegated`: another plugin reads it too, so that only the subnets count. Fails with unsupported for what only
+ * another plugin could do.
+ */
+export function parseIpam(json: unknown, ips: readonly string[], delegated = false): IpamWish | undefined {
+  const wish = wishIn(json, ips, delegated)
+  return wish === undefined || !delegated ? wish : { ...wish, addresses: [], routes: [], dns: {} }
+}
+
+function wishIn(json: unknown, ips: readonly string[], delegated: boolean): IpamWish | undefined {
+  if (json === undefined || json === null || (typeof json === 'object' && Object.keys(json).length === 0)) return undefined
+  const { type } = checked(() => ipamSchema.parse(json), 'ipam')
+  if (type === undefined || type === '' || type === 'heddle' || type === 'host-local') return hostLocal(json, type, delegated)
+  if (type === 'whereabouts') return whereabouts(json, delegated)
+  if (type === 'static') return fixed(json, ips)
+  return { subnets: [], addresses: [], isStatic: false, routes: [], dns: {} }
+}
+
+function hostLocal(json: unknown, type: string | undefined, delegated: boolean): IpamWish {
   const { subnet, ranges = [], resolvConf, ...single } = checked(() => hostLocalSchema.parse(json), 'ipam')
-  if (resolvConf !== undefined)
+  if (resolvConf !== undefined && !delegated)
     throw new HeddleError('unsupported', 'ipam.resolvConf: no file is read', { field: 'ipam.resolvConf', remedy: 'write the servers under dns.nameservers' })
   const sets = [
     ...(subnet === undefined ? [] : [{ field: 'ipam', ranges: [{ ...single, subnet }] }]),
@@ -94,10 +115,10 @@ function hostLocal(json: unknown, type: string | undefined): IpamWish {
   // Another plugin would refuse it too; to give no address unasked would be noticed much later.
   if (type === 'host-local' && !sets.some((set) => set.length > 0))
     throw invalid('ipam.subnet', 'ipam: host-local has no subnet to take addresses from', 'give ipam.subnet or ipam.ranges, or leave ipam out')
-  return wishOf(sets, single)
+  return wishOf(sets, single, delegated)
 }
 
-function whereabouts(json: unknown): IpamWish {
+function whereabouts(json: unknown, delegated: boolean): IpamWish {
   const { gateway = '', ipRanges = [], ...single } = checked(() => whereaboutsSchema.parse(json), 'ipam')
   const given = [
     ...(single.range === undefined ? [] : [{ ...single, field: 'ipam' }]),
@@ -114,7 +135,7 @@ function whereabouts(json: unknown): IpamWish {
     const isOf = gateway !== '' && familyOf(gateway) === familyOf(prefix)
     return [{ prefix, first, last, gateway: isOf ? ipField(gateway, 'ipam.gateway') : '', excluded, field }]
   })
-  return wishOf(sets, single)
+  return wishOf(sets, single, delegated)
 }
 
 /** Which addresses there are is no question then: the network's subnets are those the addresses are in. */
@@ -132,16 +153,17 @@ function fixed(json: unknown, ips: readonly string[]): IpamWish {
   return { subnets: [...subnets.values()], addresses: given.map(({ address }) => address), isStatic: true, routes, dns }
 }
 
-/** An endpoint has one address of each family, from whichever subnet of it has one. */
+/** An endpoint has one address of each family, from whichever subnet of it has one; of another plugin it may have more. */
 function wishOf(
   sets: readonly (readonly Range[])[],
   { routes = [], dns }: { readonly routes?: CniResult['routes'] | undefined; readonly dns: CniResult['dns'] },
+  delegated: boolean,
 ): IpamWish {
   const families = new Set<number>()
   const subnets = new Map<string, Subnet>()
   for (const set of sets) {
     for (const family of new Set(set.map(({ prefix }) => familyOf(prefix)))) {
-      if (families.has(family)) {
+      if (families.has(family) && !delegated) {
         const field = set[0]?.field ?? 'ipam'
         throw new HeddleError('unsupported', `${field}: a second IPv${family} address of one interface is not given`, {
           field,

@@ -1,6 +1,8 @@
 /** A CNI result in the newest shape, and to and from the JSON of each version (CNI spec, section "Result Types"). */
+import type { Route } from '@heddle/contract'
 import { HeddleError } from '@heddle/core'
 import { z } from 'zod'
+import { ipField, prefixField } from '../fields.ts'
 import { type CniVersion, type ResultShape, shapeOf } from './versions.ts'
 
 const interfaceSchema = z.object({
@@ -12,14 +14,15 @@ const interfaceSchema = z.object({
   pciID: z.string().optional(),
 })
 const ipSchema = z.object({ address: z.string(), gateway: z.string().optional(), interface: z.number().int().optional() })
+const u32 = z.number().int().min(0).max(0xffff_ffff).nullish()
 const routeSchema = z.object({
   dst: z.string(),
-  gw: z.string().optional(),
-  mtu: z.number().optional(),
-  advmss: z.number().optional(),
-  priority: z.number().optional(),
-  table: z.number().optional(),
-  scope: z.number().optional(),
+  gw: z.string().nullish(),
+  mtu: u32,
+  advmss: u32,
+  priority: u32,
+  table: u32,
+  scope: z.number().int().min(0).max(255).nullish(),
 })
 const orEmpty = <T extends z.ZodType>(schema: T) =>
   z
@@ -71,6 +74,23 @@ export function serializeResult(result: CniResult, version: CniVersion): Record<
   }
 }
 
+/** What an IPAM plugin answers: no interfaces. */
+export function serializeIpam(result: CniResult, version: CniVersion): Record<string, unknown> {
+  const { interfaces: _, ...rest } = serializeResult(result, version)
+  return rest
+}
+
+/** A route as the hands take it. Fails with invalid-argument. */
+export function routeOf({ dst, gw, ...more }: z.output<typeof routeSchema>): Route {
+  const fields = Object.entries(more).filter(([, value]) => value !== undefined && value !== null)
+  return { destination: prefixField(dst, 'routes.dst'), gateway: gw ? ipField(gw, 'routes.gw') : '', ...Object.fromEntries(fields) }
+}
+
+/** And back. */
+export function routeResult({ destination, gateway, ...more }: Route): CniResult['routes'][number] {
+  return { dst: destination, ...(gateway === '' ? {} : { gw: gateway }), ...more }
+}
+
 /** Ours after what earlier plugins of the chain made. */
 export function mergeResults(before: CniResult, ours: CniResult): CniResult {
   const offset = before.interfaces.length
@@ -108,5 +128,5 @@ function isV6(address: string): boolean {
 }
 
 function pick(from: object, keys: readonly string[]): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(from).filter(([key, value]) => keys.includes(key) && value !== undefined))
+  return Object.fromEntries(Object.entries(from).filter(([key, value]) => keys.includes(key) && value !== undefined && value !== null))
 }

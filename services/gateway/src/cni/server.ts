@@ -1,14 +1,20 @@
 /** Hears the launcher on `cni.sock`: one request a connection. A caller that hangs up cancels its call, which undoes itself. */
 import { createServer, type Server, type Socket } from 'node:net'
-import { HeddleError } from '@heddle/core'
+import { type Call, HeddleError } from '@heddle/core'
 import { CallsUnderWay, listenUnix, pluginCall, traceRefusal } from '../door.ts'
 import type { FlowParts } from '../flows/parts.ts'
+import { check } from './check.ts'
 import { type CniConfig, parseConfig, versionIn } from './config.ts'
+import { delegateFor, type IpamDelegate } from './delegate.ts'
 import { type CniEnvironment, parseEnvironment, traceHeadersOf } from './environment.ts'
-import { type CniAnswer, failureAnswer } from './failure.ts'
+import { type CniAnswer, failureAnswer, notReady } from './failure.ts'
 import { type CniRequest, encodeAnswer, FrameReader } from './frame.ts'
-import { status } from './status.ts'
-import { add, check, del, endpointIdOf, gc } from './verbs.ts'
+import { gc } from './gc.ts'
+import { endpointIdOf } from './identity.ts'
+import { addAddresses, checkAddresses, delAddresses } from './ipam-verbs.ts'
+import { Launcher } from './launcher.ts'
+import { type StatusFailure, status } from './status.ts'
+import { add, del } from './verbs.ts'
 import { checkVersion, cniVersions, commandSince, isAtLeast, newestVersion } from './versions.ts'
 
 export interface CniServerOptions {
@@ -53,6 +59,7 @@ export class CniServer {
 
   #serve(socket: Socket): void {
     const reader = new FrameReader()
+    const launcher = new Launcher(socket)
     const gone = this.#calls.begin()
     let asked = false
     this.#open.add(socket)
@@ -63,15 +70,16 @@ export class CniServer {
     socket.once('close', () => {
       this.#open.delete(socket)
       this.#calls.end(gone)
+      launcher.left()
       if (!socket.writableEnded) gone.abort(new HeddleError('cancelled', 'the CNI runtime ended its call'))
     })
     socket.on('data', (chunk: Buffer) => {
-      if (asked) return
       try {
+        if (asked) return launcher.hear(chunk)
         const request = reader.push(chunk)
         if (request === undefined) return
         asked = true
-        void this.answer(request, gone.signal).then(({ exitCode, stdout }) => socket.end(encodeAnswer(exitCode, stdout)))
+        void this.answer(request, launcher, gone.signal).then(({ exitCode, stdout }) => socket.end(encodeAnswer(exitCode, stdout)))
       } catch (error) {
         asked = true
         socket.end(encodeAnswer(1, failureAnswer(error, newestVersion).stdout))
@@ -80,24 +88,29 @@ export class CniServer {
   }
 
   /** Never rejects. */
-  async answer({ env, stdin }: CniRequest, signal: AbortSignal): Promise<CniAnswer> {
+  async answer({ env, stdin }: CniRequest, launcher: Launcher, signal: AbortSignal): Promise<CniAnswer> {
     const command = env.get('CNI_COMMAND') ?? ''
     if (command === 'VERSION') return succeed({ cniVersion: versionAsked(stdin), supportedVersions: cniVersions })
     let version: string = newestVersion
     let understood = false
+    let delegate: IpamDelegate | undefined
     try {
       version = checkVersion(stdin.trim() === '' ? newestVersion : versionIn(stdin))
-      const environment = parseEnvironment(env)
+      const given = parseEnvironment(env)
       const config = parseConfig(stdin)
+      const environment = { ...given, interfaceName: config.interfaceName || given.interfaceName }
+      delegate = delegateFor(environment, config, launcher)
       understood = true
-      return await this.#run(environment, config, signal)
+      return await this.#run(environment, config, delegate, signal)
     } catch (error) {
+      // The launcher waits for the answer, so before it.
+      if (command === 'ADD') await delegate?.takeBack()
       if (!understood) await traceRefusal(this.#parts, `cni ${command.slice(0, 40)}`, error, traceHeadersOf(env))
       return failureAnswer(error, version)
     }
   }
 
-  async #run(env: CniEnvironment, config: CniConfig, signal: AbortSignal): Promise<CniAnswer> {
+  async #run(env: CniEnvironment, config: CniConfig, delegate: IpamDelegate | undefined, signal: AbortSignal): Promise<CniAnswer> {
     const { command } = env
     const since = commandSince[command]
     if (since !== undefined && !isAtLeast(config.version, since)) {
@@ -106,7 +119,7 @@ export class CniServer {
         remedy: `set cniVersion to ${newestVersion}`,
       })
     }
-    const endpointId = env.containerId === '' ? '' : endpointIdOf(env, config.name)
+    const endpointId = env.containerId === '' ? '' : endpointIdOf(env, config)
     const attributes = {
       'heddle.network': config.name,
       ...(endpointId === ''
@@ -121,27 +134,39 @@ export class CniServer {
       signal,
       trace: env.trace,
     }
-    return pluginCall(this.#parts, options, async (call) => {
+    const parts = this.#parts
+    const asked = { env, config, delegate, deviceInfoDir: this.#options.deviceInfoDir }
+    const { isIpam } = config
+    return pluginCall(parts, options, async (call) => {
       switch (command) {
         case 'ADD':
-          return succeed(await add(this.#parts, env, config, this.#options.deviceInfoDir, call))
+          return succeed(await (isIpam ? addAddresses : add)(parts, asked, call))
         case 'STATUS': {
-          const failure = await status(this.#parts, config, call)
+          const failure = (await status(parts, config, call)) ?? (await lackOf(delegate, call))
           return failure === undefined ? nothing : failureAnswer(failure.error, config.version, failure.code)
         }
         case 'DEL':
-          await del(this.#parts, env, config, this.#options.deviceInfoDir, call)
+          await (isIpam ? delAddresses : del)(parts, asked, call)
           return nothing
         case 'CHECK':
-          await check(this.#parts, env, config, call)
+          await (isIpam ? checkAddresses : check)(parts, asked, call)
           return nothing
         case 'GC':
-          await gc(this.#parts, config, call)
+          await gc(parts, config, delegate, call)
           return nothing
         case 'VERSION':
           return succeed({ cniVersion: config.version, supportedVersions: cniVersions })
       }
     })
+  }
+}
+
+async function lackOf(delegate: IpamDelegate | undefined, call: Call): Promise<StatusFailure | undefined> {
+  try {
+    await delegate?.forward('STATUS', call)
+    return undefined
+  } catch (error) {
+    return { code: notReady, error: HeddleError.from(error) }
   }
 }
 

@@ -2,10 +2,10 @@
  * Attaches an endpoint in one go, as CNI ADD does: claim and links side by side, then record and wiring side by side.
  * Two waits stand between the call and its result, and no lookup when the network is known.
  */
-import type { AttachResponse, Endpoint, Network, Route, Vf } from '@heddle/contract'
+import type { Allocation, AttachResponse, Claim, Endpoint, Network, Route, Vf } from '@heddle/contract'
 import { type Call, HeddleError, macOf, undoCall, withCall } from '@heddle/core'
 import type { FlowParts } from './parts.ts'
-import { boundPorts, claimRevisionOf, defaultRoutes, familyOf, wantsOf } from './plan.ts'
+import { boundPorts, claimRevisionOf, defaultRoutes, familyOf, isClaimable, poolIdsOf, wantsOf } from './plan.ts'
 import { together, type Undo, undoing } from './undo.ts'
 import { type ClaimedVf, claimVf, planVf, releaseVf, sameVf, type VfWish } from './vf.ts'
 
@@ -16,6 +16,8 @@ export interface AttachWish {
   readonly network: (call: Call) => Promise<Network>
   /** Static addresses, bare. Families without one get a dynamic address. */
   readonly addresses: readonly string[]
+  /** Instead of addresses of Heddle's choice: another plugin's, asked when the interface is there (a DHCP client needs it). */
+  readonly given?: { readonly plugin: string; readonly ask: (call: Call) => Promise<Given> } | undefined
   /** Beside the default routes, or instead of the one of the same destination. */
   readonly routes: readonly Route[]
   /** No default routes but those among `routes`. */
@@ -26,8 +28,19 @@ export interface AttachWish {
   readonly onVf?: ((vf: Vf) => void) | undefined
 }
 
+/** What another IPAM plugin gave. */
+export interface Given {
+  /** `address/length`, canonical. */
+  readonly addresses: readonly string[]
+  /** By address; empty where there is none. */
+  readonly gatewayOf: ReadonlyMap<string, string>
+  /** Complete: no gateway of the network makes one. */
+  readonly routes: readonly Route[]
+}
+
 export interface Attached {
   readonly network: Network
+  readonly given?: Given | undefined
   readonly endpoint: Endpoint
   readonly routes: readonly Route[]
   readonly wiring: AttachResponse
@@ -44,22 +57,25 @@ const stale: ReadonlySet<string> = new Set(['network-unknown', 'pool-unknown', '
  * is intact: then the result is the recorded one (a runtime that repeats a call whose answer it lost).
  */
 export function attach(parts: FlowParts, wish: AttachWish, call: Call): Promise<Attached> {
-  return parts.endpoints.runAttach(wish.endpoint.id, call, async () => {
-    const network = await wish.network(call)
-    try {
-      return await attachTo(parts, network, wish, call)
-    } catch (error) {
-      if (!stale.has(HeddleError.from(error).code)) throw error
-      parts.directory.forget(network)
-      return attachTo(parts, await wish.network(call), wish, call)
-    }
-  })
+  return parts.endpoints.runAttach(wish.endpoint.id, call, () => onceMore(parts, wish.network, call, (network) => attachTo(parts, network, wish, call)))
+}
+
+/** A second time where the first failed for what may have been known wrongly of the network. */
+export async function onceMore<T>(parts: FlowParts, find: AttachWish['network'], call: Call, body: (network: Network) => Promise<T>): Promise<T> {
+  const network = await find(call)
+  try {
+    return await body(network)
+  } catch (error) {
+    if (!stale.has(HeddleError.from(error).code)) throw error
+    parts.directory.forget(network)
+    return body(await find(call))
+  }
 }
 
 async function attachTo(parts: FlowParts, network: Network, wish: AttachWish, call: Call): Promise<Attached> {
   const { host, ipam, networks, wiring } = parts.cluster
   const { id, sandbox, interfaceName } = wish.endpoint
-  const wants = wantsOf(network, wish.addresses)
+  const wants = wish.given === undefined ? wantsOf(network, wish.addresses) : []
   const vfPlan = network.kind === 'sriov' ? planVf(network, wish.vf) : undefined
   const ports = boundPorts(network, wish.endpoint.ports)
   const common = { ...wish.endpoint, ports, networkId: network.id, networkName: network.name, networkKind: network.kind, host }
@@ -95,15 +111,18 @@ async function attachTo(parts: FlowParts, network: Network, wish: AttachWish, ca
       })
       if (recorded !== undefined) {
         undo.disarm()
+        // What the other plugin said of routes is not recorded, and it would not say it twice.
+        if (wish.given !== undefined) throw exists(recorded)
         return repeat(parts, network, wish, recorded, claimed, call)
       }
     }
 
-    const claims = allocations.flatMap(({ claim }) => (claim === undefined ? [] : [claim]))
-    const addresses = claims.map((claim) => `${claim.address}/${claim.prefixLength}`)
+    const given = await wish.given?.ask(call)
+    const claims = claimsIn(given === undefined ? allocations : await claimGiven(parts, network, id, given, call))
+    const addresses = given?.addresses ?? claims.map((claim) => `${claim.address}/${claim.prefixLength}`)
     const claimRevision = claimRevisionOf(claims, claimed?.revision)
-    const routes = routesOf(network, addresses, wish)
-    const endpoint = { ...draft, addresses, state: 'wired' }
+    const routes = given === undefined ? routesOf(network, addresses, wish) : [...given.routes, ...wish.routes]
+    const endpoint = { ...draft, addresses: [...addresses], state: 'wired', ipam: wish.given?.plugin }
     undo.add('forget the endpoint', (late) => networks.deleteEndpoint({ id }, late))
     const [record, wired] = await together([
       networks.putEndpoint({ endpoint, claimRevision }, call),
@@ -111,8 +130,21 @@ async function attachTo(parts: FlowParts, network: Network, wish: AttachWish, ca
       ports.length === 0 ? undefined : wiring.publishPorts({ endpointId: id, network, addresses: addresses.map(bare), ports }, call),
     ])
     if (claimed !== undefined) wish.onVf?.(claimed.vf)
-    return { network, endpoint: record.endpoint ?? { ...endpoint, createdAt: '', updatedAt: '', revision: 0n }, routes, wiring: wired }
+    return { network, given, endpoint: record.endpoint ?? { ...endpoint, createdAt: '', updatedAt: '', revision: 0n }, routes, wiring: wired }
   })
+}
+
+/** Of another plugin's addresses those in the network's pools are claimed: nobody else may be given them. */
+async function claimGiven(parts: FlowParts, network: Network, owner: string, { addresses }: Given, call: Call): Promise<readonly Allocation[]> {
+  const { host, ipam } = parts.cluster
+  const inPools = addresses.map(bare).filter((one) => isClaimable(network, one))
+  if (inPools.length === 0) return []
+  const wants = inPools.map((address) => ({ poolIds: poolIdsOf(network, familyOf(address)), address }))
+  return (await ipam.allocate({ owner, host, wants }, call)).allocations
+}
+
+function claimsIn(allocations: readonly Allocation[]): Claim[] {
+  return allocations.flatMap(({ claim }) => (claim === undefined ? [] : [claim]))
 }
 
 /** The record of an endpoint, or undefined. */

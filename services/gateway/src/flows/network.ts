@@ -14,6 +14,8 @@ export interface NetworkWish {
   readonly createdBy: 'cli' | 'cni' | 'docker'
   /** Of the pools; that of the network's name unless Docker asked for them before it named the network. */
   readonly space?: string
+  /** Another IPAM plugin gives the addresses: no pool but of the subnets that the definition names. */
+  readonly addressedElsewhere?: boolean
 }
 
 /** Somebody may be making the same network at this moment: look again. */
@@ -102,7 +104,7 @@ async function makePools(parts: FlowParts, wish: NetworkWish, space: string, und
   const { definition } = wish
   const made: MadePool[] = []
   // Links of a wire without addresses of ours are a network too: of frames alone.
-  const subnets = definition.subnets.length === 0 && needsSubnet(definition.kind) ? [undefined] : definition.subnets
+  const subnets = definition.subnets.length === 0 && needsSubnet(definition.kind) && !wish.addressedElsewhere ? [undefined] : definition.subnets
   for (const subnet of subnets) {
     const { pool, created } =
       subnet === undefined

@@ -14,7 +14,7 @@ export function familyOf(address: string): Family {
  * address-outside-pool, before anything is asked of anybody.
  */
 export function wantsOf(network: Pick<Network, 'name' | 'pools'>, addresses: readonly string[]): Want[] {
-  const stray = addresses.find((address) => !network.pools.some((pool) => contains(parsePrefix(pool.prefix), parseIp(address))))
+  const stray = addresses.find((address) => !isClaimable(network, address))
   if (stray !== undefined) {
     throw new HeddleError('address-outside-pool', `address ${stray} is outside every pool of network ${network.name}`, {
       field: 'address',
@@ -27,6 +27,12 @@ export function wantsOf(network: Pick<Network, 'name' | 'pools'>, addresses: rea
     if (poolIds.length === 0) return []
     return (chosen.length === 0 ? [''] : chosen).map((address) => ({ poolIds, address }))
   })
+}
+
+/** Whether an address, bare or with its length, is in a pool of the network. */
+export function isClaimable(network: Pick<Network, 'pools'>, address: string): boolean {
+  const ip = parseIp(address.split('/', 1)[0] ?? '')
+  return network.pools.some((pool) => contains(parsePrefix(pool.prefix), ip))
 }
 
 export function poolIdsOf(network: Pick<Network, 'pools'>, family: Family): string[] {

@@ -178,7 +178,7 @@ export class FakeCluster {
       this.published.set(endpointId, given)
       return { ports: given }
     },
-    listAttachments: async () => ({ attachments: [...this.interfaces.keys()].map((endpointId) => ({ endpointId })) }),
+    listAttachments: async ({ sandboxes }) => ({ attachments: [...this.interfaces.keys()].map((endpointId) => ({ endpointId })), sandboxes }),
     removeNetwork: async () => ({}),
     inspect: async () => ({ findings: [{ level: 'ok', subject: 'kernel vxlan', message: 'there' }], inventory: { links: this.interfaces.size } }),
     setVfs: async ({ pf, count }) => ({ pf: this.vfs.addPf(pf, count), vfs: [...this.vfs.vfs.values()] }),
