@@ -1,4 +1,5 @@
 /** The contract: messages and services generated from `proto/heddle/v1`, subjects and shared keys derived from them. */
+export * from './cri.ts'
 export * from './descriptor.ts'
 export * from './encode.ts'
 export * from './gen/heddle/v1/common.ts'

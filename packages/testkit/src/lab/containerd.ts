@@ -1,10 +1,12 @@
 /**
- * A real containerd in a host's network namespace. `ctr` is the CNI runtime here: it reads /etc/cni/net.d and runs
- * /opt/cni/bin, both fixed in it, which are `confDir` and `binDir` of the laboratory by private mounts.
+ * A real containerd in a host's network namespace. `ctr` is a CNI runtime here: it reads /etc/cni/net.d and runs
+ * /opt/cni/bin, both fixed in it, which are `confDir` and `binDir` of the laboratory by private mounts. So is its CRI,
+ * where it is asked for.
  */
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { closeSync, existsSync, mkdirSync, openSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
+import { type CriOptions, criConfig, shareNamespaces } from './cri-config.ts'
 import { privately } from './privately.ts'
 import { type Program, startProgram, stopWithNamespace } from './processes.ts'
 import type { LabScope } from './scope.ts'
@@ -14,10 +16,12 @@ export interface ContainerdOptions {
   readonly netns: string
   /** Its files; must exist. */
   readonly dir: string
-  /** CNI network configurations; ctr takes the first in lexical order. */
+  /** CNI network configurations; the first in lexical order is taken. */
   readonly confDir: string
   /** CNI plugins. */
   readonly binDir: string
+  /** Also serves the CRI. */
+  readonly cri?: CriOptions
 }
 
 export interface CtrContainer {
@@ -30,48 +34,71 @@ export interface CtrContainer {
 }
 
 export interface Containerd {
+  /** Another one after `restart`. */
   readonly program: Program
+  readonly socket: string
   /** Answers standard output. */
   ctr(args: readonly string[], options?: RunOptions): Promise<string>
   /** `ctr run --cni`; resolves when its process runs and its network is attached (CNI ADD succeeded). */
   runWithCni(id: string, image: string, command: readonly string[]): Promise<CtrContainer>
+  /** SIGKILL, and a new one in the same place; its shims and their containers go on meanwhile. */
+  restart(): Promise<void>
   stop(): Promise<void>
 }
 
 export async function startContainerd(scope: LabScope, options: ContainerdOptions): Promise<Containerd> {
   const socket = join(options.dir, 'containerd.sock')
+  // With the CRI its state is where the hands can look: sandboxes are namespaces mounted below it.
+  const state = options.cri === undefined ? '/run/containerd' : join(options.dir, 'state')
   for (const dir of [options.confDir, options.binDir]) mkdirSync(dir, { recursive: true })
+  const shared = options.cri === undefined ? undefined : await shareNamespaces(scope, state, options.binDir)
   const config = join(options.dir, 'config.toml')
   writeFileSync(
     config,
     `version = 2
 root = ${JSON.stringify(join(options.dir, 'root'))}
-state = "/run/containerd"
-disabled_plugins = ["io.containerd.grpc.v1.cri"]
+state = ${JSON.stringify(state)}
+${options.cri === undefined ? 'disabled_plugins = ["io.containerd.grpc.v1.cri"]' : ''}
 [grpc]
   address = ${JSON.stringify(socket)}
 [ttrpc]
   address = ${JSON.stringify(`${socket}.ttrpc`)}
 [plugins."io.containerd.internal.v1.opt"]
   path = ${JSON.stringify(join(options.dir, 'opt'))}
-`,
+${options.cri === undefined ? '' : criConfig(options.cri)}`,
   )
-  const program = await startProgram(scope, {
-    name: 'containerd',
-    undo: stopWithNamespace,
-    netns: options.netns,
-    command: privately({ binds: { '/etc/cni/net.d': options.confDir, '/opt/cni/bin': options.binDir } }, ['containerd', '--config', config]),
-    logPath: join(options.dir, 'containerd.log'),
-    ready: async () => existsSync(socket) && (await attempt(['ctr', '--address', socket, 'version'])).code === 0,
-  })
+  const start = (inMounts: readonly string[]) =>
+    startProgram(scope, {
+      name: 'containerd',
+      undo: stopWithNamespace,
+      netns: options.netns,
+      command: [...inMounts, 'containerd', '--config', config],
+      logPath: join(options.dir, 'containerd.log'),
+      ready: async () => existsSync(socket) && (await attempt(['ctr', '--address', socket, 'version'])).code === 0,
+    })
+  const binds = { '/etc/cni/net.d': options.confDir, '/opt/cni/bin': options.binDir }
+  let program = await start(privately({ binds, ...(shared === undefined ? {} : { shared }) }, []))
 
   const inside = (args: readonly string[]) => ['nsenter', '--target', String(program.pid), '--mount', '--net', 'ctr', '--address', socket, ...args]
   const ctr = (args: readonly string[], more?: RunOptions) => run(inside(args), more)
 
   let execs = 0
   return {
-    program,
+    get program() {
+      return program
+    },
+    socket,
     ctr,
+    async restart() {
+      // Held open: its mounts would go with the last process in them.
+      const mounts = openSync(`/proc/${program.pid}/ns/mnt`, 'r')
+      try {
+        await program.kill('SIGKILL')
+        program = await start(['nsenter', `--mount=/proc/${process.pid}/fd/${mounts}`])
+      } finally {
+        closeSync(mounts)
+      }
+    },
     stop: () => stopWithNamespace(program),
     async runWithCni(id, image, command) {
       // In the foreground: a detached `ctr run` never calls CNI DEL. Its snapshotter is chosen by ctr.

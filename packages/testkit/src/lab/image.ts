@@ -16,9 +16,16 @@ export interface LabImage {
   readonly archive: string
 }
 
-export async function buildImage(dir: string): Promise<LabImage> {
-  const reference = 'docker.io/heddle/lab:1'
-  const work = join(dir, 'image')
+export interface ImageOptions {
+  /** Default `lab`. */
+  readonly name?: string
+  /** What a container of it runs unless it is told; default a shell. */
+  readonly command?: readonly string[]
+}
+
+export async function buildImage(dir: string, { name = 'lab', command = ['/bin/sh'] }: ImageOptions = {}): Promise<LabImage> {
+  const reference = `docker.io/heddle/${name}:1`
+  const work = join(dir, `image-${name}`)
   const root = join(work, 'rootfs')
   for (const path of ['bin', 'dev', 'etc', 'proc', 'run', 'sys', 'tmp', 'www']) mkdirSync(join(root, path), { recursive: true })
   const busybox = (await run(['sh', '-c', 'command -v busybox'])).trim()
@@ -29,13 +36,13 @@ export async function buildImage(dir: string): Promise<LabImage> {
   const config = {
     architecture: process.arch === 'arm64' ? 'arm64' : 'amd64',
     os: 'linux',
-    config: { Cmd: ['/bin/sh'], Env: ['PATH=/bin'], WorkingDir: '/' },
+    config: { Cmd: command, Env: ['PATH=/bin'], WorkingDir: '/' },
     rootfs: { type: 'layers', diff_ids: [`sha256:${createHash('sha256').update(readFileSync(layer)).digest('hex')}`] },
     history: [{ created_by: 'heddle laboratory' }],
   }
   writeFileSync(join(work, 'config.json'), JSON.stringify(config))
   writeFileSync(join(work, 'manifest.json'), JSON.stringify([{ Config: 'config.json', RepoTags: [reference], Layers: ['layer.tar'] }]))
-  const archive = join(dir, 'image.tar')
+  const archive = join(dir, `image-${name}.tar`)
   await run(['tar', '-C', work, '-cf', archive, 'manifest.json', 'config.json', 'layer.tar'])
   rmSync(work, { recursive: true })
   return { reference, archive }

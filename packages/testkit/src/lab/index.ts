@@ -1,9 +1,11 @@
 /** Parts of a laboratory: hosts as namespaces, real engines and Heddle processes on them; all undone by one scope. */
 export { type Containerd, type ContainerdOptions, type CtrContainer, startContainerd } from './containerd.ts'
+export { type Cri, connectCri, type Pod, type PodWish } from './cri.ts'
+export type { CriOptions } from './cri-config.ts'
 export { type DockerHost, type DockerHosts, type DockerHostsOptions, startDockerHosts } from './docker.ts'
 export { type Dockerd, type DockerdOptions, startDockerd } from './dockerd.ts'
 export { type HeddleOptions, type HeddleProcess, heddleCommand, startHeddle } from './heddle.ts'
-export { buildImage, type LabImage, whyNoContainers } from './image.ts'
+export { buildImage, type ImageOptions, type LabImage, whyNoContainers } from './image.ts'
 export { type Lab, LabError, labDirectory, withLab } from './lab.ts'
 export { type Program, type ProgramOptions, startProgram } from './processes.ts'
 export { LabScope } from './scope.ts'
