@@ -23,6 +23,10 @@ export const gatewayConfig = z.strictObject({
         .default('local')
         .describe("global: a swarm's manager makes networks for all its nodes; the same on every node, and dockerd learns of it when it starts"),
       timeoutMs: timeoutMs(8000).describe('A plugin call is answered by then; dockerd itself would wait for ever'),
+      socket: z
+        .union([path, z.literal('')])
+        .default('/var/run/docker.sock')
+        .describe("Docker's own API, asked which container an endpoint is for; empty: it is not asked, and Docker's endpoints have no container's name"),
     })
     .prefault({}),
   cni: z

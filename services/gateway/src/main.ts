@@ -8,6 +8,8 @@ import { ApiServer } from './api/server.ts'
 import { clusterOf } from './cluster.ts'
 import { CniServer } from './cni/server.ts'
 import { type GatewayConfig, gatewayConfig } from './config.ts'
+import { ContainerNames } from './docker/container-names.ts'
+import { KnownEndpoints } from './docker/known-endpoints.ts'
 import { driverNames } from './docker/options.ts'
 import { dockerRoutes } from './docker/routes.ts'
 import { DockerServer } from './docker/server.ts'
@@ -66,11 +68,13 @@ export const gatewayService: ServiceMain<GatewayParts, GatewayConfig> = {
       const cni = new CniServer(parts, { path: paths.cni, ...config.cni })
       runtime.hook({ name: 'cni', start: () => cni.start(), stop: (signal) => cni.stop(signal) })
     }
-    const routes = dockerRoutes(parts, config.docker.scope)
+    const known = new KnownEndpoints()
+    const routes = dockerRoutes(parts, config.docker.scope, known)
     for (const name of drivers) {
       const docker = new DockerServer(parts, { path: dockerPath(name), timeoutMs: config.docker.timeoutMs, routes: routes[name] })
       runtime.hook({ name: name === 'heddle' ? 'docker' : `docker ${name}`, start: () => docker.start(), stop: (signal) => docker.stop(signal) })
     }
+    if (drivers.length > 0 && config.docker.socket !== '') new ContainerNames(parts, known, config.docker.socket).start()
     if (config.kubelet.enabled) {
       const kubelet = new KubeletDoor(parts, config.kubelet)
       runtime.hook({ name: 'kubelet', start: async () => kubelet.start(), stop: () => kubelet.stop() })

@@ -15,8 +15,11 @@ import type { DockerScope } from './scope.ts'
 import { SwarmNetworks } from './swarm.ts'
 import { endpointTrace } from './trace.ts'
 
-export function dockerRoutes(parts: FlowParts, scope: DockerScope = 'local'): Readonly<Record<DriverName, ReadonlyMap<string, Route>>> {
-  const known = new KnownEndpoints()
+export function dockerRoutes(
+  parts: FlowParts,
+  scope: DockerScope = 'local',
+  known = new KnownEndpoints(),
+): Readonly<Record<DriverName, ReadonlyMap<string, Route>>> {
   const networks = new DockerNetworks(parts, scope)
   const endpoints = new NetworkDriver(parts, networks, known, scope)
   const swarm = new SwarmNetworks(parts, networks, scope)

@@ -23,7 +23,7 @@ export async function startGateway(config: Readonly<Record<string, unknown>> = {
   const dir = mkdtempSync(join(tmpdir(), 'heddle-gateway-'))
   const cluster = shared ?? (await new FakeCluster().start())
   const runtime = createRuntime({ name: 'gateway', host: testHost, version: 'test', log: { level: 'silent', pretty: false } })
-  const places = { runDir: join(dir, 'run'), dockerPluginDir: join(dir, 'plugins') }
+  const places = { runDir: join(dir, 'run'), dockerPluginDir: join(dir, 'plugins'), docker: { socket: '' } }
   gatewayService.build(runtime, { bus: cluster.bus }, gatewayConfig.parse({ ...places, releaseTimeoutMs: 200, ...config }))
   await runtime.start()
   const sockets = {
