@@ -81,6 +81,10 @@ test.serial('what does not exist is exit code 3, what is not valid 2, what is re
 test.serial('hosts are listed, and doctor finds nothing wrong with one that works', async (t) => {
   const { heddle: up } = t.context
   t.like((await up.json(['host', 'ls']))[0], { name: 'solo', alive: true, underlayMtu: 1500 })
+  const alive = await up.tryCli(['host', 'rm', '--force', 'solo'])
+  t.is(alive.code, 1)
+  t.regex(alive.stderr, /^heddle: host solo is alive \(name\)\n {2}stop Heddle there first/)
+  t.is((await up.tryCli(['host', 'rm', 'nobody'])).code, 3)
   const { code, stdout } = await up.tryCli(['doctor'])
   t.notRegex(stdout, /^ERROR/m)
   t.is(code, 0)
