@@ -18,20 +18,25 @@ export interface CheckParts {
   readonly bridgeTable: NftTable
 }
 
-/** Changes nothing. */
+/**
+ * Changes nothing. Names the fault, not what the kernel takes away with it: a link that is gone or down has no routes, a
+ * port that left its bridge no forwarding entries.
+ */
 export async function checkEndpoint(parts: CheckParts, network: Network, endpoint: Endpoint, routes: readonly Route[], call: Call): Promise<string[]> {
   const { context, fabric, networks } = parts
   const shape = shapeOf(network, context)
   const ns = shape.kind === 'overlay' ? fabric.ns : context.hostNs
   if (ns === fabric.ns && !fabric.exists) return [`the fabric namespace ${fabric.ns.path} is gone`]
   const wanted = endpointShape(endpoint, shape, ns, context.hostNs)
-  const found = await Promise.all([
+  const [host, sandbox, ...others] = await Promise.all([
     checkHostSide(parts, shape, wanted, call),
     wanted.handover ? [] : checkSandbox(parts, wanted, endpoint.sandbox, endpoint.addresses, routes, call),
     networks.present.get(network.id)?.peers?.differences(call) ?? [],
     checkPorts(parts, endpoint, call),
   ])
-  return found.flat()
+  // A veth pair goes as one: the end that the container misses says it.
+  const pairGone = sandbox.includes(gone(wanted.peerName)) || sandbox.includes(sandboxGone(endpoint.sandbox))
+  return [...(pairGone ? host.filter((difference) => difference !== gone(wanted.hostEnd)) : host), ...sandbox, ...others.flat()]
 }
 
 async function checkHostSide({ context: { kernel } }: CheckParts, network: NetworkShape, wanted: EndpointShape, call: Call): Promise<string[]> {
@@ -46,8 +51,19 @@ async function checkHostSide({ context: { kernel } }: CheckParts, network: Netwo
       differences.push(`${vxlan.name} sends from ${vxlan.vxlan.local}, it should be ${network.vxlan.local}`)
   }
   differences.push(...linkDifferences(wanted.hostEnd, host, wanted.mtu))
+  if (bridge?.up === true && network.gateways.length > 0) {
+    const has = (await kernel.addresses(wanted.ns, call)).filter(({ linkIndex }) => linkIndex === bridge.index)
+    for (const gateway of network.gateways)
+      if (!has.some(({ address }) => address === gateway)) differences.push(`gateway address ${gateway} is not on ${network.bridge}`)
+  }
   if (host === undefined || bridge === undefined) return differences
-  if (host.masterIndex !== bridge.index) differences.push(`${wanted.hostEnd} is not a port of ${wanted.bridge}`)
+  if (host.masterIndex !== bridge.index) {
+    const other = host.masterIndex === 0 ? undefined : (await kernel.links(wanted.ns, call)).find(({ index }) => index === host.masterIndex)
+    return [
+      ...differences,
+      `${wanted.hostEnd} is ${other === undefined ? 'no port of any bridge' : `a port of ${other.name}`}, it should be one of ${wanted.bridge}`,
+    ]
+  }
   const entries = await kernel.neighbours(wanted.ns, host.index, call)
   if (!entries.some(({ table, linkIndex, mac }) => table === 'bridge' && linkIndex === host.index && mac === wanted.mac))
     differences.push(`${wanted.bridge} has no forwarding entry for ${wanted.mac} on ${wanted.hostEnd}`)
@@ -63,16 +79,22 @@ export async function checkSandbox(
   routes: readonly Route[],
   call: Call,
 ): Promise<string[]> {
-  if (kernel.namespaceInode(sandbox) === undefined) return [`the sandbox ${sandbox} is gone`]
+  if (kernel.namespaceInode(sandbox) === undefined) return [sandboxGone(sandbox)]
   const link = await kernel.link(wanted.peerNs, wanted.peerName, call)
   const differences = linkDifferences(wanted.peerName, link, wanted.mtu)
   if (link === undefined) return differences
   if (link.mac !== wanted.mac) differences.push(`${wanted.peerName} has MAC ${link.mac}, it should be ${wanted.mac}`)
   const [hasAddresses, hasRoutes] = await Promise.all([kernel.addresses(wanted.peerNs, call), kernel.routes(wanted.peerNs, call)])
-  for (const address of addresses) {
-    if (!hasAddresses.some((is) => is.linkIndex === link.index && is.address === address)) differences.push(`address ${address} is not on ${wanted.peerName}`)
-  }
-  for (const { destination, gateway } of routes) {
+  const has = hasAddresses.filter(({ linkIndex }) => linkIndex === link.index).map(({ address }) => address)
+  const missing = addresses.filter((address) => !has.includes(address))
+  // A link that is down loses its IPv6 addresses and all routes; one without an address of a family, the routes of it.
+  const named = link.up ? missing : missing.filter((address) => !isV6(address))
+  differences.push(...named.map((address) => `address ${address} is not on ${wanted.peerName}`))
+  const bare = ([false, true] as const).filter(
+    (family) => missing.some((address) => isV6(address) === family) && !has.some((address) => isV6(address) === family && !isLinkLocal(address)),
+  )
+  for (const { destination, gateway } of link.up ? routes : []) {
+    if (bare.includes(isV6(destination))) continue
     const isThere = hasRoutes.some((is) => {
       if (is.destination !== destination) return false
       // Another network of the sandbox was attached first and has the default route.
@@ -85,6 +107,9 @@ export async function checkSandbox(
   return differences
 }
 
+const isV6 = (address: string): boolean => address.includes(':')
+const isLinkLocal = (address: string): boolean => address.startsWith('fe80:') || address.startsWith('169.254.')
+
 async function checkPorts({ publisher, bridgeTable }: CheckParts, endpoint: Endpoint, call: Call): Promise<string[]> {
   if (endpoint.ports.length === 0) return []
   await bridgeTable.refresh(call)
@@ -94,6 +119,9 @@ async function checkPorts({ publisher, bridgeTable }: CheckParts, endpoint: Endp
 }
 
 function linkDifferences(name: string, link: LinkInfo | undefined, mtu: number): string[] {
-  if (link === undefined) return [`${name} is gone`]
+  if (link === undefined) return [gone(name)]
   return [...(link.up ? [] : [`${name} is down`]), ...(link.mtu === mtu ? [] : [`${name} has MTU ${link.mtu}, it should be ${mtu}`])]
 }
+
+const gone = (link: string): string => `${link} is gone`
+const sandboxGone = (sandbox: string): string => `the sandbox ${sandbox} is gone`

@@ -93,12 +93,12 @@ export class PeerSync {
     this.#schedule(0, true)
   }
 
-  /** Reads the kernel and names every entry that is not as it should be; changes nothing. */
+  /** Reads the kernel and names every entry that is not as it should be, none without the devices; changes nothing. */
   async differences(call: Call): Promise<string[]> {
-    if (!this.#synced) return []
-    const actual = await this.#readBack(call)
+    const actual = this.#synced ? await this.#readBack(call) : undefined
+    if (actual === undefined) return []
     return [...this.#entries.tracker.desired].flatMap(([key, value]) => {
-      const is = actual?.get(key)
+      const is = actual.get(key)
       return is === value ? [] : [`peer entry ${key} is ${is ?? 'missing'}, it should be ${value}`]
     })
   }
