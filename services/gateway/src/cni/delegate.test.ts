@@ -120,6 +120,7 @@ test('a plugin that is not there is named, and so is the way out', async (t) => 
   t.is(json.code, 7)
   t.regex(json.msg, /no plugin nobody in CNI_PATH; install nobody/)
   t.deepEqual(leftovers(cluster), none)
+  t.is((await run({ ...add, command: 'DEL', config: { ...config, ipam: { type: 'nobody' } } })).exitCode, 0, 'a container goes away all the same')
 })
 
 test('DEL is forwarded also for what never was, and fails when the plugin does', async (t) => {

@@ -51,9 +51,10 @@ export class IpamDelegate {
     await withCall({ timeoutMs: takeBackTimeoutMs, clock }, (call) => this.del(call)).catch(() => {})
   }
 
-  /** Succeeds when it has nothing of the attachment, as every IPAM plugin's DEL does. */
+  /** Succeeds when it has nothing of the attachment, as every IPAM plugin's DEL does, and when it is gone itself: nobody could ask it ever. */
   async del(call: Call, of: Attachment = this.#env): Promise<void> {
-    this.#succeeded(await this.#run('DEL', call, of))
+    const outcome = await this.#run('DEL', call, of)
+    if (outcome.status !== noPlugin) this.#succeeded(outcome)
   }
 
   async check(call: Call): Promise<void> {

@@ -11,7 +11,8 @@ import { invalid } from '@heddle/core'
 const magic = Buffer.from('HCN1')
 const maxEnvironmentBytes = 256 * 1024
 const maxStdinBytes = 1024 * 1024
-const runPlugin = 256
+/** In place of an exit code: an order. */
+export const runPlugin = 256
 
 export interface CniRequest {
   readonly env: ReadonlyMap<string, string>

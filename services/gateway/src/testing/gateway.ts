@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createRuntime } from '@heddle/runtime'
 import { pluginClient } from '@heddle/testkit'
-import { encodeRequest } from '../cni/frame.ts'
+import { encodeAnswer, encodeRequest, noPlugin, OutcomeReader, runPlugin } from '../cni/frame.ts'
 import { gatewayConfig } from '../config.ts'
 import { gatewayService } from '../main.ts'
 import { FakeCluster, testHost } from './fake-cluster.ts'
@@ -53,18 +53,20 @@ export async function startGateway(config: Readonly<Record<string, unknown>> = {
 
 export type TestGateway = Awaited<ReturnType<typeof startGateway>>
 
+/** A launcher that has no plugin it could be told to run. */
 function callCni(socketPath: string, env: CniEnv, stdin: string): Promise<CniReply> {
   return new Promise((resolve, reject) => {
     const socket = connect(socketPath)
-    const chunks: Buffer[] = []
-    socket.on('data', (chunk: Buffer) => chunks.push(chunk))
-    socket.once('error', reject)
-    socket.once('end', () => {
-      const bytes = Buffer.concat(chunks)
-      if (bytes.length < 8) return reject(new Error('the gateway hung up'))
-      const stdout = bytes.subarray(8).toString()
-      resolve({ exitCode: bytes.readUInt32BE(0), stdout, json: stdout === '' ? undefined : JSON.parse(stdout) })
+    let reader = new OutcomeReader()
+    socket.on('data', (chunk: Buffer) => {
+      const answer = reader.push(chunk)
+      if (answer === undefined) return
+      reader = new OutcomeReader()
+      if (answer.status === runPlugin) socket.write(encodeAnswer(noPlugin, ''))
+      else resolve({ exitCode: answer.status, stdout: answer.stdout, json: answer.stdout === '' ? undefined : JSON.parse(answer.stdout) })
     })
+    socket.once('error', reject)
+    socket.once('end', () => reject(new Error('the gateway hung up')))
     socket.write(encodeRequest(new Map(Object.entries(env)), stdin))
   })
 }
