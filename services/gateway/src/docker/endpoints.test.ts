@@ -155,6 +155,16 @@ test('a gateway that was restarted joins and removes an endpoint it never heard 
   await restarted.stop()
 })
 
+test('a MAC that is another’s is refused before any link has it', async (t) => {
+  const { gateway } = t.context
+  const network = await createNetwork(gateway, {})
+  gateway.cluster.faults.set('networks.putEndpoint', new HeddleError('mac-taken', 'the MAC is taken'))
+  await t.throwsAsync(connect(gateway, network, { mac: '02:aa:bb:cc:dd:ee' }), { message: /the MAC is taken/ })
+  t.false(gateway.cluster.calls.includes('wiring.prepare'))
+  await t.throwsAsync(connect(gateway, network))
+  t.true(gateway.cluster.calls.includes('wiring.prepare'), 'one made from the endpoint id is nobody else’s')
+})
+
 test('when a step of CreateEndpoint fails nothing is left, when one of Join fails DeleteEndpoint takes the rest', async (t) => {
   const { gateway } = t.context
   const network = await createNetwork(gateway, { network: 'blue' }, { ipam: { network: 'blue' }, pool: '10.1.0.0/16' })

@@ -67,7 +67,8 @@ export class NetworkDriver {
         const claimed =
           network.kind === 'sriov' ? await claimForDocker(this.#parts, network, id, mac, call) : { attachment: undefined, mac: mac || macOf(id), revision: 0n }
         const draft = this.#draft(network, id, claimed, interfaceName)
-        preparing = this.#prepare(network, draft, call)
+        // A MAC that was asked for may be another's: until the record says that it is not, no port may take its frames.
+        if (mac === '' || network.kind === 'sriov') preparing = this.#prepare(network, draft, call)
         const claims = addresses.length > 0 ? await this.#adopt(network, id, addresses, call) : await this.#allocate(network, id, call)
         const endpoint = { ...draft, addresses: claims.map((claim) => `${claim.address}/${claim.prefixLength}`) }
         const known = { endpoint, claimRevision: claimRevisionOf(claims, claimed.revision), asked: addresses.length > 0 ? claims.map(claimKey) : [] }
