@@ -30,6 +30,8 @@ export interface Underlay {
   readonly hosts: readonly UnderlayHost[]
   /** The bridge's own address, at which what runs beside it is reached. */
   readonly gateway: string
+  /** Empty without ipv6. */
+  readonly gateway6: string
   /** Namespace of the bridge; undefined when it is the test's own. */
   readonly switchPath: string | undefined
   /** Device name of a host's port on the bridge. */
@@ -79,7 +81,11 @@ export function createUnderlay(options: UnderlayOptions): Underlay {
   }
   try {
     for (const host of [...hosts.map((each) => each.name), ...(switchName === undefined ? [] : [switchName])]) ip(['netns', 'add', host])
-    batch(switchName, [`link add ${bridge} mtu ${mtu} type bridge stp_state 0`, `addr add ${subnet}.254/24 dev ${bridge}`, `link set ${bridge} up`])
+    batch(switchName, [
+      ...[`link add ${bridge} mtu ${mtu} type bridge stp_state 0`, `addr add ${subnet}.254/24 dev ${bridge}`],
+      ...(ipv6 ? [`addr add ${subnet6}::fe/64 dev ${bridge} nodad`] : []),
+      `link set ${bridge} up`,
+    ])
     plugIn(hosts)
   } catch (error) {
     remove()
@@ -88,6 +94,7 @@ export function createUnderlay(options: UnderlayOptions): Underlay {
   return {
     hosts,
     gateway: `${subnet}.254`,
+    gateway6: ipv6 ? `${subnet6}::fe` : '',
     switchPath: switchName === undefined ? undefined : `${folder}/${switchName}`,
     portOf: port,
     exec(host, [command, ...args], { input = '', timeoutMs = 30_000 } = {}) {

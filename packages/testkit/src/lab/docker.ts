@@ -40,6 +40,9 @@ export interface DockerHosts {
   readonly image: string
 }
 
+/** A name that Docker does not know it asks the machine's name servers for, who are out of reach: containers wait for them a second, not ten. */
+const impatient = ['--dns-opt', 'timeout:1', '--dns-opt', 'attempts:1']
+
 export async function startDockerHosts(lab: Lab, options: DockerHostsOptions): Promise<DockerHosts> {
   const { scope, dir } = lab
   const underlay = createUnderlay({ hosts: options.hosts })
@@ -61,7 +64,8 @@ export async function startDockerHosts(lab: Lab, options: DockerHostsOptions): P
         config: config(host, index),
       })
     const startDockerdHere = () =>
-      startDockerd(scope, { netns: host.path, dir: join(dir, `d${index}`), pluginDir: join(dir, `h${index}/plugins`), args: options.args ?? [] })
+      startDockerd(scope, { netns: host.path, dir: join(dir, `d${index}`), pluginDir, args: [...impatient, ...(options.args ?? [])] })
+    const pluginDir = join(dir, `h${index}/plugins`)
     mkdirSync(join(dir, `d${index}`))
     let [heddle, dockerd] = await Promise.all([startHeddleHere(), startDockerdHere()])
     await dockerd.docker(['load', '--input', image.archive])
