@@ -1,5 +1,6 @@
 /** What tests, the demo and the benchmarks stand on: real servers, hosts as namespaces, container engines, faults on the wire. */
 export * from './cni.ts'
+export * from './cni-chain.ts'
 export * from './docker.ts'
 export * from './docker-replay.ts'
 export * from './hosts.ts'
