@@ -81,6 +81,28 @@ test('each request for any pool gets another one, and a subnet of this host cann
   t.regex(again.json.Error, /another Docker network.*--subnet/)
 })
 
+test('when a subnet of a network is full, its other one of the family is gone on with, and gets back what Docker releases from the first', async (t) => {
+  const { gateway } = t.context
+  const call = client(gateway)
+  const data: object[] = []
+  const pools: string[] = []
+  for (const Pool of ['10.1.0.0/30', '10.2.0.0/24']) {
+    const pool = await call('IpamDriver.RequestPool', { AddressSpace: 'heddle', Pool, SubPool: '', Options: null, V6: false })
+    pools.push(pool.PoolID)
+    data.push({ AddressSpace: 'heddle', Pool })
+  }
+  const request = (PoolID: string | undefined) => ({ PoolID, Address: '', Options: null })
+  await call('NetworkDriver.CreateNetwork', { NetworkID, Options: {}, IPv4Data: data, IPv6Data: [] })
+  for (const address of ['10.1.0.1/30', '10.1.0.2/30', '10.2.0.1/24']) t.is((await call('IpamDriver.RequestAddress', request(pools[0]))).Address, address)
+  await call('NetworkDriver.CreateEndpoint', { ...ids, Interface: { Address: '10.2.0.1/24' }, Options: null })
+  t.deepEqual(gateway.cluster.endpoints.get(EndpointID)?.addresses, ['10.2.0.1/24'])
+  await call('NetworkDriver.DeleteEndpoint', ids)
+  await call('IpamDriver.ReleaseAddress', { PoolID: pools[0], Address: '10.2.0.1' })
+  t.is((await call('IpamDriver.RequestAddress', request(pools[0]))).Address, '10.2.0.1/24')
+  await call('IpamDriver.ReleaseAddress', { PoolID: pools[0], Address: '10.2.0.1' })
+  t.is(gateway.cluster.ipam.claims.size, 2)
+})
+
 test('a pool requested for a network that was never made is deleted with what is provisional in it', async (t) => {
   const { gateway } = t.context
   const call = client(gateway)

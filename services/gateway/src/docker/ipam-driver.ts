@@ -17,6 +17,7 @@ import { together } from '../flows/undo.ts'
 import { type Body, bodies } from './bodies.ts'
 import type { KnownEndpoints } from './known-endpoints.ts'
 import { parseIpamOptions } from './options.ts'
+import { Overflow } from './overflow.ts'
 import { constant, type Route, type RouteTrace, route } from './route.ts'
 import { type DockerScope, poolSpaceOf } from './scope.ts'
 import { isOfManager, SwarmAddresses } from './swarm-addresses.ts'
@@ -50,12 +51,14 @@ class IpamDriver {
   readonly #known: KnownEndpoints
   readonly #scope: DockerScope
   readonly #swarm: SwarmAddresses
+  readonly #overflow: Overflow
 
   constructor(parts: FlowParts, known: KnownEndpoints, scope: DockerScope) {
     this.#parts = parts
     this.#known = known
     this.#scope = scope
     this.#swarm = new SwarmAddresses(parts)
+    this.#overflow = new Overflow(parts)
   }
 
   /** With `--ipam-opt network=NAME` the pool is that network's; a network that is there gives one of its own. */
@@ -96,7 +99,7 @@ class IpamDriver {
   }
 
   async requestAddress(body: Body<'requestAddress'>, call: Call): Promise<object> {
-    const { host, ipam } = this.#parts.cluster
+    const { ipam } = this.#parts.cluster
     await this.#parts.endpoints.freed(call)
     const poolId = body.PoolID
     const address = body.Address === '' ? '' : hostIpField(body.Address, 'Address')
@@ -106,11 +109,9 @@ class IpamDriver {
     }
     if (this.#scope === 'global' && isOfManager(body.Options)) return addressOf(await this.#swarm.hold(poolId, address, call))
     try {
-      const request = { owner: `docker:${host}:${randomId()}`, host, wants: [{ poolIds: [poolId], address }], provisional: true }
-      const claim = (await ipam.allocate(request, call)).allocations[0]?.claim
-      if (claim === undefined) throw new HeddleError('internal', 'ipam answered no claim')
-      return addressOf(claim)
+      return addressOf(await this.#claim([poolId], address, call))
     } catch (error) {
+      if (address === '' && HeddleError.from(error).code === 'pool-exhausted') return addressOf(await this.#overflowing(poolId, error, call))
       if (address === '' || HeddleError.from(error).code !== 'address-taken') throw error
       const held = this.#scope === 'global' ? await this.#swarm.find(poolId, address, call) : undefined
       if (held !== undefined) return addressOf(held)
@@ -120,17 +121,31 @@ class IpamDriver {
     }
   }
 
+  async #claim(poolIds: readonly string[], address: string, call: Call): Promise<Claim> {
+    const { host, ipam } = this.#parts.cluster
+    const request = { owner: `docker:${host}:${randomId()}`, host, wants: [{ poolIds: [...poolIds], address }], provisional: true }
+    const claim = (await ipam.allocate(request, call)).allocations[0]?.claim
+    if (claim === undefined) throw new HeddleError('internal', 'ipam answered no claim')
+    return claim
+  }
+
+  async #overflowing(poolId: string, exhausted: unknown, call: Call): Promise<Claim> {
+    const others = await this.#overflow.beside(poolId, call)
+    if (others.length === 0) throw exhausted
+    const claim = await this.#claim(others, '', call)
+    this.#overflow.learn(poolId, claim)
+    return claim
+  }
+
   /** Frees a provisional claim; an endpoint's went with the endpoint, a gateway goes with its pool. */
   async releaseAddress(body: Body<'releaseAddress'>, call: Call): Promise<object> {
     const { host, ipam } = this.#parts.cluster
     try {
       const address = hostIpField(body.Address, 'Address')
-      if (this.#known.takeSettled(body.PoolID, address)) return {}
+      const poolId = this.#overflow.take(body.PoolID, address)
+      if (this.#known.takeSettled(poolId, address)) return {}
       await briefly(call, this.#parts.releaseTimeoutMs, (inner) =>
-        together([
-          ipam.release({ poolId: body.PoolID, address, host }, inner),
-          this.#scope === 'global' ? this.#swarm.free(body.PoolID, address, inner) : undefined,
-        ]),
+        together([ipam.release({ poolId, address, host }, inner), this.#scope === 'global' ? this.#swarm.free(body.PoolID, address, inner) : undefined]),
       )
     } catch (error) {
       this.#parts.logger.info(
