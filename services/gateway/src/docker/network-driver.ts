@@ -168,6 +168,7 @@ export class NetworkDriver {
       containerName: '',
       runtime: 'docker',
       ports: [],
+      aliases: [],
       createdAt: '',
       updatedAt: '',
       revision: 0n,

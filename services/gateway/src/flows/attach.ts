@@ -11,7 +11,7 @@ import { type ClaimedVf, claimVf, planVf, releaseVf, sameVf, type VfWish } from 
 
 export interface AttachWish {
   /** What is recorded, but for network, host, state and addresses; an empty `mac` is the VF's own, or derived from the id. */
-  readonly endpoint: Pick<Endpoint, 'id' | 'containerId' | 'containerName' | 'interfaceName' | 'sandbox' | 'mac' | 'ports' | 'runtime'>
+  readonly endpoint: Pick<Endpoint, 'id' | 'containerId' | 'containerName' | 'interfaceName' | 'sandbox' | 'mac' | 'ports' | 'runtime'> & { readonly aliases?: string[] }
   /** Finds the network, from the directory if it is known; also checks whether it suits the wish. */
   readonly network: (call: Call) => Promise<Network>
   /** Static addresses, bare. Families without one get a dynamic address. */
@@ -78,7 +78,7 @@ async function attachTo(parts: FlowParts, network: Network, wish: AttachWish, ca
   const wants = wish.given === undefined ? wantsOf(network, wish.addresses) : []
   const vfPlan = network.kind === 'sriov' ? planVf(network, wish.vf) : undefined
   const ports = boundPorts(network, wish.endpoint.ports)
-  const common = { ...wish.endpoint, ports, networkId: network.id, networkName: network.name, networkKind: network.kind, host }
+  const common = { aliases: [], ...wish.endpoint, ports, networkId: network.id, networkName: network.name, networkKind: network.kind, host }
   const macWithoutVf = wish.endpoint.mac || macOf(id)
 
   await parts.endpoints.freed(call)

@@ -162,7 +162,11 @@ export interface Endpoint {
     | VfAttachment
     | undefined;
   /** IPAM plugin that gave its addresses, which then need not be of a pool; absent: Heddle itself. */
-  ipam?: string | undefined;
+  ipam?:
+    | string
+    | undefined;
+  /** What else it is called on its network: lower-case host names, as Docker's --network-alias and CNI's capability `aliases` have them. */
+  aliases: string[];
 }
 
 export interface NetworksCreateNetworkRequest {
@@ -1391,6 +1395,7 @@ function createBaseEndpoint(): Endpoint {
     networkKind: "",
     vf: undefined,
     ipam: undefined,
+    aliases: [],
   };
 }
 
@@ -1455,6 +1460,9 @@ export const Endpoint: MessageFns<Endpoint> = {
     }
     if (message.ipam !== undefined) {
       writer.uint32(154).string(message.ipam);
+    }
+    for (const v of message.aliases) {
+      writer.uint32(162).string(v!);
     }
     return writer;
   },
@@ -1624,6 +1632,14 @@ export const Endpoint: MessageFns<Endpoint> = {
             message.ipam = reader.string();
             continue;
           }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.aliases.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1693,6 +1709,9 @@ export const Endpoint: MessageFns<Endpoint> = {
         : "",
       vf: isSet(object.vf) ? VfAttachment.fromJSON(object.vf) : undefined,
       ipam: isSet(object.ipam) ? globalThis.String(object.ipam) : undefined,
+      aliases: globalThis.Array.isArray(object?.aliases)
+        ? object.aliases.map((e: any) => globalThis.String(e))
+        : [],
     };
   },
 
@@ -1755,6 +1774,9 @@ export const Endpoint: MessageFns<Endpoint> = {
     if (message.ipam !== undefined) {
       obj.ipam = message.ipam;
     }
+    if (message.aliases?.length) {
+      obj.aliases = message.aliases;
+    }
     return obj;
   },
 
@@ -1782,6 +1804,7 @@ export const Endpoint: MessageFns<Endpoint> = {
     message.networkKind = object.networkKind ?? "";
     message.vf = (object.vf !== undefined && object.vf !== null) ? VfAttachment.fromPartial(object.vf) : undefined;
     message.ipam = object.ipam ?? undefined;
+    message.aliases = object.aliases?.map((e) => e) || [];
     return message;
   },
 };
