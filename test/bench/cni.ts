@@ -32,7 +32,12 @@ export const cniSuite: Suite = {
       await alternate(cni, { plugins: [ours], namespaces, parallel: 16, repeat: warmUpRounds - 1 })
       await alternate(cni, { plugins: [ours, bridge], namespaces, parallel: 16 })
       progress('one after another')
-      const one = await alternate(cni, { plugins: [ours, bridge, ptp], namespaces: namespaces.slice(0, sequential), parallel: 1, blocks: sequential / blockSize })
+      const one = await alternate(cni, {
+        plugins: [ours, bridge, ptp],
+        namespaces: namespaces.slice(0, sequential),
+        parallel: 1,
+        blocks: sequential / blockSize,
+      })
       progress('16 in parallel')
       const many = await alternate(cni, { plugins: [ours, bridge], namespaces, parallel: 16, repeat: rounds })
       progress(`${burst} at once`)
@@ -63,8 +68,7 @@ async function alternate({ timer }: CniLab, { plugins, namespaces, parallel, blo
           const jobs = namespaces
             .slice(block * size, (block + 1) * size)
             .map((netns, index) => cniJob(plugin, command, netns, `${plugin.name}-${round}-${block * size + index}`))
-          const timings = (samples[command][plugin.name] ??= [])
-          timings.push(await timer(jobs, parallel))
+          samples[command][plugin.name] = [...(samples[command][plugin.name] ?? []), await timer(jobs, parallel)]
         }
       }
     }

@@ -31,6 +31,13 @@ export function quantile(values: readonly number[], q: number): number {
   return sorted[Math.min(sorted.length - 1, Math.max(0, Math.ceil(q * sorted.length) - 1))] ?? Number.NaN
 }
 
+/** Milliseconds until `action` is done. */
+export async function timed(action: () => Promise<unknown>): Promise<number> {
+  const begun = performance.now()
+  await action()
+  return performance.now() - begun
+}
+
 /** What each figure must reach, as ratio or absolute value: the bar of the project's own goals. */
 export const bars: Readonly<Record<string, { readonly is: 'ratio' | 'ours'; readonly at: 'most' | 'least'; readonly value: number }>> = {
   'cni-add': { is: 'ratio', at: 'most', value: 0.4 },

@@ -6,6 +6,7 @@ import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { LabError } from '@heddle/testkit'
 import { cniSuite } from './cni.ts'
+import { crowdSuite } from './crowd.ts'
 import { dockerSuite } from './docker.ts'
 import { type Figure, type Suite, table } from './figures.ts'
 import { ipamSuite } from './ipam.ts'
@@ -18,7 +19,7 @@ import { vfClaimSuite } from './vf-claim.ts'
 const { values } = parseArgs({ options: { only: { type: 'string' }, json: { type: 'string' } } })
 const wanted = values.only?.split(',')
 
-const suites: readonly Suite[] = [cniSuite, dockerSuite, ipamSuite, throughputSuite, peersSuite, memorySuite, vfClaimSuite, vfSuite]
+const suites: readonly Suite[] = [cniSuite, crowdSuite, dockerSuite, ipamSuite, throughputSuite, peersSuite, memorySuite, vfClaimSuite, vfSuite]
 const known = suites.flatMap((suite) => suite.ids)
 const unknown = wanted?.filter((id) => !known.includes(id)) ?? []
 if (unknown.length > 0) {

@@ -1,4 +1,7 @@
-/** One TCP stream between containers on two hosts: Heddle's overlay, Docker's overlay and the bare underlay in turn. */
+/**
+ * One TCP stream between containers on two hosts: Heddle's overlay, Docker's overlay and the bare underlay in turn. Then one from
+ * the other host to a published port, of a container on Heddle's bridge and on Docker's.
+ */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -6,14 +9,16 @@ import { run, withLab } from '@heddle/testkit'
 import { figure, median, type Suite } from './figures.ts'
 import { addressOn, startTwoHosts } from './two-hosts.ts'
 
-const rounds = 5
-const secondsEach = 4
+const rounds = 4
+const secondsEach = 3
+const iperfPort = 5201
 
 export const throughputSuite: Suite = {
-  ids: ['overlay-tcp', 'overlay-tcp-underlay'],
+  ids: ['overlay-tcp', 'overlay-tcp-underlay', 'published-port-tcp'],
   run: (progress) =>
     withLab(async (lab) => {
-      const { hosts, rival, ours, container } = await startTwoHosts(lab)
+      const two = await startTwoHosts(lab)
+      const { hosts, rival, ours, container } = two
       const [first, second] = hosts
       const server = await container(first, 'server')
       const client = await container(second, 'client')
@@ -23,12 +28,19 @@ export const throughputSuite: Suite = {
       }
       const between = `/proc/${server.pid}/ns/net`
       const from = `/proc/${client.pid}/ns/net`
-      const paths = {
+      const published = async (name: string, NetworkMode: string, port: number): Promise<Path> => {
+        const PortBindings = { [`${iperfPort}/tcp`]: [{ HostPort: String(port) }] }
+        const { pid } = await container(first, name, { NetworkMode, PortBindings })
+        return { server: `/proc/${pid}/ns/net`, client: second.netns, address: first.host.address, port }
+      }
+      const paths: Record<string, Path> = {
         ours: { server: between, client: from, address: await addressOn(first, server.id, ours) },
         rival: { server: between, client: from, address: await addressOn(first, server.id, rival) },
         underlay: { server: first.netns, client: second.netns, address: first.host.address },
+        'our port': await published('our-port', two.oursBridge, 6201),
+        "rival's port": await published('rival-port', two.rivalBridge, 6202),
       }
-      const rates: Record<string, number[]> = { ours: [], rival: [], underlay: [] }
+      const rates: Record<string, number[]> = Object.fromEntries(Object.keys(paths).map((name) => [name, []]))
       for (let round = 0; round < rounds; round++) {
         for (const [name, path] of Object.entries(paths)) rates[name]?.push(await gigabitsPerSecond(path))
         progress(
@@ -55,18 +67,37 @@ export const throughputSuite: Suite = {
           rival: of('underlay'),
           rivalName: 'the underlay, host to host',
         }),
+        figure({
+          id: 'published-port-tcp',
+          what: 'one TCP stream to a published port, from another host',
+          unit: 'Gbit/s',
+          ours: of('our port'),
+          rival: of("rival's port"),
+          rivalName: "a published port of Docker's bridge",
+        }),
       ]
     }),
 }
 
-async function gigabitsPerSecond(path: { readonly server: string; readonly client: string; readonly address: string }): Promise<number> {
-  const server = spawn('nsenter', [`--net=${path.server}`, 'setpriv', '--pdeathsig', 'KILL', 'iperf3', '--server', '--one-off', '--bind', path.address], {
+interface Path {
+  /** Network namespaces of both ends. */
+  readonly server: string
+  readonly client: string
+  /** Where the client finds the server. */
+  readonly address: string
+  /** Published for the server's own. */
+  readonly port?: number
+}
+
+async function gigabitsPerSecond({ server: between, client, address, port = iperfPort }: Path): Promise<number> {
+  const server = spawn('nsenter', [`--net=${between}`, 'setpriv', '--pdeathsig', 'KILL', 'iperf3', '--server', '--one-off', '--port', String(iperfPort)], {
     stdio: 'ignore',
   })
   const ended = once(server, 'exit')
   try {
     await delay(300)
-    const report = JSON.parse(await run(['nsenter', `--net=${path.client}`, 'iperf3', '--json', '--time', String(secondsEach), '--client', path.address]))
+    const options = ['--json', '--time', String(secondsEach), '--client', address, '--port', String(port)]
+    const report = JSON.parse(await run(['nsenter', `--net=${client}`, 'iperf3', ...options]))
     return (report.end.sum_received.bits_per_second as number) / 1e9
   } finally {
     server.kill()

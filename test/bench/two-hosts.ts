@@ -17,8 +17,13 @@ export interface TwoHosts {
   /** Names of the overlay networks of Docker's own driver and of Heddle. */
   readonly rival: string
   readonly ours: string
-  /** Starts a container that sleeps on a plain bridge network of its host; answers its id and process id. */
-  container(on: DockerHost, name: string): Promise<{ readonly id: string; readonly pid: number }>
+  /** The same of networks of kind bridge, on the first host. */
+  readonly rivalBridge: string
+  readonly oursBridge: string
+  /** What the containers are made from. */
+  readonly image: string
+  /** Starts a container that sleeps, on a plain bridge network of its host or as `hostConfig` says; answers its id and process id. */
+  container(on: DockerHost, name: string, hostConfig?: object): Promise<{ readonly id: string; readonly pid: number }>
 }
 
 export async function startTwoHosts({ scope, dir }: Lab): Promise<TwoHosts> {
@@ -64,15 +69,22 @@ export async function startTwoHosts({ scope, dir }: Lab): Promise<TwoHosts> {
       IPAM: { Driver: 'heddle', Options: { network: 'bench' }, Config: [{ Subnet: '10.96.0.0/16' }] },
     })
   }
+  await first.dockerd.api('POST', '/networks/create', {
+    ...{ Name: 'ours-bridge', Driver: 'heddle', Options: { network: 'bench-bridge', kind: 'bridge' } },
+    IPAM: { Driver: 'heddle', Options: { network: 'bench-bridge' }, Config: [{ Subnet: '10.98.0.0/16' }] },
+  })
   return {
     hosts,
     rival: 'rival',
     ours: 'ours',
-    async container({ dockerd }, name) {
+    rivalBridge: 'base',
+    oursBridge: 'ours-bridge',
+    image: image.reference,
+    async container({ dockerd }, name, hostConfig = { NetworkMode: 'base' }) {
       const { Id: id } = await dockerd.api('POST', `/containers/create?name=${name}`, {
         Image: image.reference,
         Cmd: ['sleep', '100000'],
-        HostConfig: { NetworkMode: 'base' },
+        HostConfig: hostConfig,
       })
       await dockerd.api('POST', `/containers/${id}/start`)
       const { State } = await dockerd.api('GET', `/containers/${id}/json`)
