@@ -54,3 +54,9 @@ export function interfaceExists(name: string, path: string): HeddleError {
     details: { interface: name },
   })
 }
+
+export function networkInUse(networkId: string, host: string): HeddleError {
+  return new HeddleError('network-in-use', `network ${networkId} has endpoints on host ${host}`, {
+    remedy: 'remove its containers, or detach them, first',
+  })
+}

@@ -4,8 +4,8 @@ import type { Handlers } from '@heddle/bus'
 import { type Endpoint, isToken, type Network, type Route, type WiringDefinition } from '@heddle/contract'
 import { checkInterfaceName, checkOpaqueId, checkPci, checkVfSettings, HeddleError, invalid } from '@heddle/core'
 import { withoutLength } from './domain/endpoint-steps.ts'
-import { attachments, findings, type InspectParts, inventory } from './inspect.ts'
-import { bindVf, readVf, vfAttachments } from './vf/read.ts'
+import { findings, type InspectParts, inventory } from './inspect.ts'
+import { bindVf, readVf } from './vf/read.ts'
 import { setVfs } from './vf/set-vfs.ts'
 import type { Ways } from './ways.ts'
 
@@ -14,7 +14,7 @@ export interface HandlerParts extends InspectParts {
 }
 
 export function wiringHandlers(parts: HandlerParts): Handlers<WiringDefinition> {
-  const { endpoints, networks, publisher, ways, vfs } = parts
+  const { endpoints, publisher, ways, vfs } = parts
   return {
     async prepare(request, call) {
       const { network, endpoint } = checked(request)
@@ -33,7 +33,7 @@ export function wiringHandlers(parts: HandlerParts): Handlers<WiringDefinition> 
     },
     async check(request, call) {
       const { network, endpoint } = checked(request)
-      return { differences: await ways.check(network, endpoint, request.routes, call) }
+      return { differences: await ways.of(network).check(network, endpoint, request.routes, call) }
     },
     async publishPorts(request, call) {
       checkOpaqueId(request.endpointId, 'endpoint_id')
@@ -53,12 +53,12 @@ export function wiringHandlers(parts: HandlerParts): Handlers<WiringDefinition> 
     },
     async listAttachments(request, call) {
       return {
-        attachments: [...(await attachments(parts, call)), ...(await vfAttachments(vfs.parts, call))],
+        attachments: await ways.attachments(call),
         sandboxes: request.sandboxes.filter((path) => path.startsWith('/') && parts.context.kernel.namespaceInode(path) !== undefined),
       }
     },
     async removeNetwork(request, call) {
-      await networks.remove(checkNetworkId(request.networkId, 'network_id'), call)
+      await ways.removeNetwork(checkNetworkId(request.networkId, 'network_id'), call)
       return {}
     },
     async inspect(_request, call) {

@@ -7,6 +7,7 @@ import { encapsulationBytes } from './domain/network-shape.ts'
 import type { Endpoints } from './endpoints.ts'
 import type { ForwardPolicy } from './forward-policy.adapter.ts'
 import { type LeftoverParts, leftovers } from './leftovers.ts'
+import type { LoneHost } from './lone/host.ts'
 import type { HostNetworks } from './networks.ts'
 import type { Publisher } from './publisher.ts'
 import type { Registration } from './registration.ts'
@@ -20,17 +21,25 @@ export interface InspectParts extends LeftoverParts {
   readonly forwardPolicy: ForwardPolicy
   readonly registration: Registration
   readonly vfs: VfHost
+  readonly lone: LoneHost
 }
 
 const ok = (subject: string, message: string): Finding => ({ level: 'ok', subject, message, remedy: '' })
 const warning = (subject: string, message: string, remedy: string): Finding => ({ level: 'warning', subject, message, remedy })
 const failure = (subject: string, message: string, remedy: string): Finding => ({ level: 'error', subject, message, remedy })
 
+function moduleRemedy(kind: string, module: string, option: string): string {
+  return `only networks of kind ${kind} need it: load the kernel module ${module} (${option}), and see that it is loaded at boot`
+}
+
 /** Features that only some networks need, and what to do for those. */
 const optional: Readonly<Record<string, string>> = {
   ipv6: 'only networks with an IPv6 pool need it: boot without ipv6.disable=1',
   'vxlan over IPv6': 'only an underlay with IPv6 addresses needs it: boot without ipv6.disable=1, or give VXLAN an IPv4 address (underlay.address)',
   'bridge port isolated': 'no network of Heddle needs it so far',
+  macvlan: moduleRemedy('macvlan', 'macvlan', 'CONFIG_MACVLAN'),
+  ipvlan: moduleRemedy('ipvlan', 'ipvlan', 'CONFIG_IPVLAN'),
+  '802.1Q VLAN': moduleRemedy('vlan, and parents that are VLAN subinterfaces,', '8021q', 'CONFIG_VLAN_8021Q'),
 }
 
 export async function findings(parts: InspectParts, call: Call): Promise<Finding[]> {
@@ -77,7 +86,7 @@ function underlayFindings({ context, registration }: InspectParts): Finding[] {
 }
 
 export async function inventory(parts: InspectParts, call: Call): Promise<Inventory> {
-  const { fabric, context, bridgeTable, publisher } = parts
+  const { fabric, context, bridgeTable, publisher, lone } = parts
   const links = await ourLinks(parts, call)
   const networks = new Set<string>()
   let fdbEntries = 0
@@ -98,7 +107,11 @@ export async function inventory(parts: InspectParts, call: Call): Promise<Invent
     }
   }
   await bridgeTable.refresh(call)
-  const count = [...links.values()].reduce((sum, ours) => sum + ours.length, 0)
+  // One that waits for dockerd is among the host's.
+  const inside = (await lone.endpoints.attachments(call)).filter(({ inSandbox }) => inSandbox)
+  for (const { networkId } of inside) networks.add(networkId)
+  const own = await lone.parents.own(call)
+  const count = [...links.values()].reduce((sum, ours) => sum + ours.length, inside.length + own.length)
   return { links: count, fdbEntries, neighbours, namespaces: fabric.exists ? 1 : 0, publishedPorts: publisher.count, networks: networks.size }
 }
 

@@ -11,15 +11,17 @@ import { Fabric } from './fabric.ts'
 import { IptablesForwardPolicy } from './forward-policy.adapter.ts'
 import { wiringHandlers } from './handlers.ts'
 import { background, type HostContext } from './host-context.ts'
+import { LoneHost } from './lone/host.ts'
 import { HostNetworks } from './networks.ts'
 import { NftTable } from './nft-table.ts'
+import { NullEndpoints } from './null.ts'
 import { portsInUse } from './proc.adapter.ts'
 import { Publisher } from './publisher.ts'
 import { Reconciler } from './reconcile.ts'
 import { Registration } from './registration.ts'
 import { findUnderlay, sameUnderlay } from './underlay.ts'
 import { VfHost } from './vf/host.ts'
-import type { VfSurroundings } from './vf/surroundings.ts'
+import { realSurroundings, type VfSurroundings } from './vf/surroundings.ts'
 import { Ways } from './ways.ts'
 
 export interface WiringParts {
@@ -60,8 +62,11 @@ export const wiringService: ServiceMain<WiringParts, WiringConfig> = {
     const publisher = new Publisher(bridgeTable, (call) => portsInUse(hostNamespace, call))
     const endpoints = new Endpoints(context, networks, fabric, publisher)
     const registration = new Registration(context)
-    const vfs = new VfHost(context, card?.sysfs ?? openSysfs(config.sysfsRoot), config, card?.surroundings)
-    const parts = { context, fabric, networks, endpoints, vfs, publisher, vxlanTable, bridgeTable, forwardPolicy, registration }
+    const { sysfs, surroundings } = card ?? { sysfs: openSysfs(config.sysfsRoot), surroundings: realSurroundings }
+    const vfs = new VfHost(context, sysfs, config, surroundings)
+    const lone = new LoneHost(context, { sysfs, namespaces: surroundings.namespaces, graceMs: config.orphanGraceMs })
+    const nulls = new NullEndpoints(kernel)
+    const parts = { context, fabric, networks, endpoints, vfs, lone, nulls, publisher, vxlanTable, bridgeTable, forwardPolicy, registration }
     const reconciler: Reconciler = new Reconciler({ ...parts, graceMs: config.orphanGraceMs })
 
     const lookAtUnderlay = (signal: AbortSignal) =>

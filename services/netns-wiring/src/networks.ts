@@ -3,12 +3,12 @@
  * only saves looking: every decision that removes something looks at the kernel again.
  */
 import type { Network } from '@heddle/contract'
-import { type Call, HeddleError, KeyedQueue, withSpan } from '@heddle/core'
+import { type Call, KeyedQueue, withSpan } from '@heddle/core'
 import type { LinkInfo, Namespace, NftElement } from '@heddle/kernel'
 import { bridgeName, parseEndpointAlias, vxlanName } from './domain/names.ts'
 import { type NetworkShape, shapeOf } from './domain/network-shape.ts'
 import { planNetwork } from './domain/network-steps.ts'
-import { kernelFailure } from './errors.ts'
+import { kernelFailure, networkInUse } from './errors.ts'
 import type { Fabric } from './fabric.ts'
 import type { ForwardPolicy } from './forward-policy.adapter.ts'
 import { background, type HostContext } from './host-context.ts'
@@ -128,11 +128,7 @@ export class HostNetworks {
     await this.#queue.run(networkId, async () => {
       const ports = await this.#ports(networkId, call)
       const users = ports.length + (this.#users.get(networkId)?.size ?? 0)
-      if (users > 0) {
-        throw new HeddleError('network-in-use', `network ${networkId} has endpoints on host ${this.#parts.context.host}`, {
-          remedy: 'remove its containers, or detach them, first',
-        })
-      }
+      if (users > 0) throw networkInUse(networkId, this.#parts.context.host)
       await this.#removeDevices(networkId, call)
     })
   }

@@ -12,8 +12,10 @@ import type { Endpoints } from './endpoints.ts'
 import type { Fabric } from './fabric.ts'
 import type { ForwardPolicy } from './forward-policy.adapter.ts'
 import { background, type HostContext } from './host-context.ts'
+import type { LoneHost } from './lone/host.ts'
 import type { HostNetworks } from './networks.ts'
 import type { NftTable } from './nft-table.ts'
+import type { NullEndpoints } from './null.ts'
 import type { Publisher } from './publisher.ts'
 
 export interface ReconcileParts {
@@ -25,6 +27,8 @@ export interface ReconcileParts {
   readonly vxlanTable: NftTable
   readonly bridgeTable: NftTable
   readonly forwardPolicy: ForwardPolicy
+  readonly lone: LoneHost
+  readonly nulls: NullEndpoints
   readonly graceMs: number
 }
 
@@ -85,11 +89,15 @@ export class Reconciler {
         this.#parts.context.logger.warn({ err: error }, 'the nftables table of bridge networks could not be verified')
       })
       if (this.#records !== undefined) await this.#removeOrphans(this.#records, dumps, call)
+      await this.#verifyOthers(call).catch((error: unknown) => {
+        this.#parts.context.logger.warn({ err: error }, 'links in sandboxes could not be compared with the records')
+      })
     })
   }
 
   /** A link event: one of our devices gone or changed has its network looked at within a moment. */
   onLink(event: LinkEvent): void {
+    this.#parts.lone.reconciler.onLink(event)
     if (!isOurs(event.name)) return
     const { networks, endpoints } = this.#parts
     const isDevice = event.name.startsWith('hx') || (event.kind === 'gone' && event.name.startsWith('hb'))
@@ -160,6 +168,13 @@ export class Reconciler {
     const dumps = await this.#dumps(call)
     await this.#fetchRecords(call)
     return this.#records === undefined ? [] : [...orphansOf(this.#records, dumps)].flatMap(([name, { endpointId }]) => (endpointId === undefined ? [] : [name]))
+  }
+
+  async #verifyOthers(call: Call): Promise<void> {
+    const { lone, nulls } = this.#parts
+    const records = this.#records
+    nulls.learn(this.#lastEndpoints)
+    await lone.reconciler.round(records === undefined ? undefined : { networkIds: records.networks.keys(), endpoints: records.endpoints }, call)
   }
 
   async #removeOrphans(records: Records, dumps: ReadonlyMap<Namespace, readonly LinkInfo[]>, call: Call): Promise<void> {

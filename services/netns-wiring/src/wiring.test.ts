@@ -127,7 +127,7 @@ test('a request that cannot be meant is refused with its field', async (t) => {
     ['endpoint.addresses', { network, endpoint: { ...endpoint, addresses: ['10.0.0'] } }],
     ['routes.destination', { network, endpoint, routes: [{ destination: 'default' }] }],
     ['network.id', { network: { ...network, id: 'a.b' }, endpoint }],
-    ['network.kind', { network: { ...network, kind: 'macvlan' }, endpoint }],
+    ['network.kind', { network: { ...network, kind: 'token-ring' }, endpoint }],
   ]
   for (const [field, request] of cases) t.like(await t.throwsAsync(within((call) => wiring.attach(request, call))), { code: 'invalid-argument', field }, field)
 })

@@ -52,7 +52,12 @@ export function shapeOf(network: Network, context: ShapeContext): NetworkShape {
     const gateways = network.pools.filter((pool) => pool.gateway !== '').map((pool) => `${pool.gateway}/${lengthOf(pool.prefix)}`)
     return { ...common, kind: 'bridge', mtu: network.mtu || context.underlay?.mtu || defaultMtu, gateways }
   }
-  if (network.kind !== 'overlay') throw invalid('network.kind', `network kind ${JSON.stringify(network.kind)} is not known here`, 'use "overlay" or "bridge"')
+  if (network.kind !== 'overlay')
+    throw invalid(
+      'network.kind',
+      `network kind ${JSON.stringify(network.kind)} is not known here`,
+      'use "overlay", "bridge", "macvlan", "ipvlan", "vlan", "host-device", "sriov" or "null"',
+    )
   if (network.vni < 1 || network.vni > 0xffffff)
     throw invalid('network.vni', `overlay network ${network.name} has VNI ${network.vni}`, 'a VNI is 1 to 16777215')
   const underlay = context.underlay

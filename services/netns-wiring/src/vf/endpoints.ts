@@ -1,11 +1,11 @@
 /** Endpoints whose interface is a VF: prepared, attached, detached. One operation at a time for an endpoint, and for a VF. */
 import { type AttachResponse, busServices, type DetachRequest, type Endpoint, type Network, type Route, type Vf, type VfBaseline } from '@heddle/contract'
-import { type Call, HeddleError, KeyedQueue, sleep, undoCall, withCall } from '@heddle/core'
+import { type Call, HeddleError, KeyedQueue, undoCall, withCall } from '@heddle/core'
 import type { LinkInfo, Namespace } from '@heddle/kernel'
+import { announceWhenRunning } from '../announce.ts'
 import { addressSteps, withoutLength } from '../domain/endpoint-steps.ts'
 import { parseEndpointAlias } from '../domain/names.ts'
 import { kernelFailure, netnsGone } from '../errors.ts'
-import { background } from '../host-context.ts'
 import type { VfView } from './cards.ts'
 import { deviceNodes } from './drivers.ts'
 import type { HeldVfs } from './held.ts'
@@ -22,9 +22,6 @@ export interface VfParts extends PutInParts {
   readonly vfQueue: KeyedQueue
 }
 
-/** How long a link may take to have its carrier before the announcement of its addresses is given up (igb: 3 s). */
-const carrierWaitMs = 10_000
-const carrierPollMs = 100
 const askMs = 2000
 
 interface Target {
@@ -209,26 +206,9 @@ export class VfEndpoints {
     await kernel.run(steps, call).catch((error: unknown) => {
       throw kernelFailure(error, steps, kernel, shape.sandbox)
     })
-    if (addresses.length > 0) this.#announce(shape, addresses.map(withoutLength))
-  }
-
-  /** When the card has its carrier, behind the answer: whoever knew the address by another VF's MAC learns of it. */
-  #announce(shape: VfShape, addresses: readonly string[]): void {
-    const { context, held } = this.#parts
-    const ns: Namespace = { path: shape.sandbox }
-    context.jobs.once(`announce ${shape.interfaceName} of ${shape.id}`, (signal) =>
-      background(context, carrierWaitMs, signal, async (call) => {
-        while (held.of(shape.pci)?.id === shape.id) {
-          const link = await context.kernel.link(ns, shape.interfaceName, call).catch(() => undefined)
-          if (link === undefined) return
-          if (link.running) {
-            await context.kernel.run([{ op: 'announce', ns, name: shape.interfaceName, mac: shape.mac, addresses, tolerate: ['ENODEV', 'ENETDOWN'] }], call)
-            return
-          }
-          await sleep(call.clock, carrierPollMs, call.signal)
-        }
-      }).catch((error: unknown) => context.logger.debug({ err: error, endpoint: shape.id }, 'the addresses of an endpoint were not announced')),
-    )
+    const { id, interfaceName: name, mac, pci } = shape
+    const announcement = { ns, name, mac, endpointId: id, addresses: addresses.map(withoutLength) }
+    if (addresses.length > 0) announceWhenRunning(this.#parts.context, announcement, () => this.#parts.held.of(pci)?.id === id)
   }
 
   /** Which VF an endpoint has: as this process knows, the caller says, the claims say, its mark, or vf-allocator. */
