@@ -42,6 +42,11 @@ export function isRoutedByLink({ kind, parent }: Made): boolean {
   return kind === 'ipvlan' && (parent?.mode === 'l3' || parent?.mode === 'l3s')
 }
 
+/** Whether the link has a MAC that nobody can choose for it: that of its parent, or of the device it is. */
+export function hasGivenMac({ kind, parent }: Made): boolean {
+  return kind === 'ipvlan' || kind === 'host-device' || kind === 'null' || (kind === 'macvlan' && parent?.mode === 'passthru')
+}
+
 export function checkNetworkKind(kind: string, field: string): NetworkKind {
   const found = networkKinds.find((one) => one === kind)
   if (found === undefined) throw invalid(field, `network kind ${quote(kind)} is not known`, `use ${networkKinds.join(', ')}`)

@@ -79,11 +79,12 @@ function resultOf({ network, endpoint, routes, wiring, given }: Attached, env: C
     { name: wiring.bridge, mac: wiring.bridgeMac, ...mtu },
     { name: wiring.hostInterface, mac: wiring.hostMac, ...mtu },
   ].filter((one) => one.name !== '')
+  const own = { name: env.interfaceName, mac: wiring.mac || endpoint.mac, ...mtu, sandbox: env.netns, ...pciID }
   return {
-    interfaces: [...host, { name: env.interfaceName, mac: endpoint.mac, ...mtu, sandbox: env.netns, ...pciID }],
+    interfaces: network.kind === 'null' ? [] : [...host, own],
     ips: endpoint.addresses.map((address) => {
       const gateway = given?.gatewayOf.get(address) ?? gatewayFor(network, address)
-      return { address, ...(gateway === '' ? {} : { gateway }), interface: host.length }
+      return { address, ...(gateway === '' ? {} : { gateway }), ...(network.kind === 'null' ? {} : { interface: host.length }) }
     }),
     routes: routes.map(routeResult),
   }

@@ -154,7 +154,7 @@ test('options that are not known or have no sense are refused with what there is
   await refuse({ colour: 'red' }, /network \(.*kind \(.*mtu \(.*vni \(.*gateway \(/)
   await refuse({ vni: 'many' }, /NUMBER/)
   await refuse({ network: '' }, /-o network=VALUE/)
-  await refuse({ kind: 'ring' }, /overlay, bridge, sriov/)
+  await refuse({ kind: 'ring' }, /overlay, bridge, macvlan, .*null/)
   await refuse({ network: 'blue' }, /both -o network=NAME and --ipam-opt network=NAME/)
   await refuse('x', /key=value/)
   const ipam = await gateway.docker.call('IpamDriver.RequestPool', { AddressSpace: 'heddle', Pool: '', SubPool: '', Options: { colour: 'red' }, V6: false })

@@ -16,7 +16,7 @@ test('a bridge network gives its own gateway, bare, and publishes ports', async 
   const call = client(gateway)
   const network = await createNetwork(
     gateway,
-    { kind: 'bridge', 'com.docker.network.driver.mtu': '1400', 'com.docker.network.bridge.name': 'ignored' },
+    { kind: 'bridge', 'com.docker.network.driver.mtu': '1400', 'com.docker.network.advertise_addr_nmsgs': '1' },
     { pool: '10.9.0.0/24' },
   )
   t.like([...gateway.cluster.networks.values()][0], { name: `docker-${NetworkID.slice(0, 12)}`, kind: 'bridge', mtu: 1400 })

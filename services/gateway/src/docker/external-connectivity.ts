@@ -3,6 +3,7 @@ import type { PortMapping } from '@heddle/contract'
 import { type Call, HeddleError } from '@heddle/core'
 import { briefly } from '../flows/briefly.ts'
 import type { FlowParts } from '../flows/parts.ts'
+import { boundPorts, routesByLink } from '../flows/plan.ts'
 import { together } from '../flows/undo.ts'
 import type { Body } from './bodies.ts'
 import { endpointUnknown, type KnownEndpoint, type KnownEndpoints } from './known-endpoints.ts'
@@ -26,8 +27,8 @@ export class ExternalConnectivity {
     const network = await this.#networks.find(body.NetworkID, call)
     if (network.internal || asked.length === 0) return {}
     if (network.kind !== 'bridge') {
-      if (network.pools.every((pool) => pool.gateway === '')) return {}
-      throw new HeddleError('unsupported', `ports cannot be published on ${network.name}: it is an ${network.kind} network with a gateway of its own`, {
+      if (network.pools.every((pool) => pool.gateway === '') && !routesByLink(network)) return {}
+      throw new HeddleError('unsupported', `ports cannot be published on ${network.name}: it is of kind ${network.kind}, with a gateway of its own`, {
         field: 'portmap',
         remedy: 'leave -p out, or connect the container to a bridge network and publish there, or create the network with -o gateway=docker',
       })
@@ -36,7 +37,7 @@ export class ExternalConnectivity {
       const found = await this.#known.find(this.#parts, body.EndpointID, call)
       if (found === undefined) throw endpointUnknown(body.EndpointID)
       const addresses = found.endpoint.addresses.map((address) => address.split('/', 1)[0] ?? '')
-      const ports = await this.#publish(asked, (wanted) =>
+      const ports = await this.#publish(boundPorts(network, asked), (wanted) =>
         this.#parts.cluster.wiring.publishPorts({ endpointId: body.EndpointID, network, addresses, ports: [...wanted] }, call),
       )
       await this.#record(found, ports, call)

@@ -6,14 +6,14 @@
  * 29.7 panic when such an endpoint is left again (moby/moby#53237).
  */
 import type { Endpoint, Network, VfAttachment } from '@heddle/contract'
-import { type Call, HeddleError, macOf, undoCall, withCall } from '@heddle/core'
+import { type Call, HeddleError, hasGivenMac, isOnWire, undoCall, withCall } from '@heddle/core'
 import { hostIpField, inOwnWords, macField } from '../fields.ts'
 import { findEndpoint, vfUndoTimeoutMs } from '../flows/attach.ts'
 import { briefly } from '../flows/briefly.ts'
 import { detach, detachAhead } from '../flows/detach.ts'
 import { later } from '../flows/later.ts'
 import type { FlowParts } from '../flows/parts.ts'
-import { claimRevisionOf, familyOf, gatewayFor, poolIdsOf, wantsOf } from '../flows/plan.ts'
+import { anywhere, claimRevisionOf, familyOf, gatewayFor, macFor, poolIdsOf, routesByLink, wantsOf } from '../flows/plan.ts'
 import { together, undoing } from '../flows/undo.ts'
 import { releaseVf } from '../flows/vf.ts'
 import type { Body } from './bodies.ts'
@@ -49,13 +49,17 @@ export class NetworkDriver {
     const mac = asked.MacAddress === '' ? '' : macField(asked.MacAddress, 'MacAddress')
     const addresses = [asked.Address, asked.AddressIPv6].filter((one) => one !== '').map((one) => hostIpField(one, 'Address'))
     const interfaceName = parseIfname(body.Options)
-    const answer = ({ mac: given, addresses: chosen }: Endpoint) => ({
-      Interface: { ...(asked.MacAddress === '' ? { MacAddress: given } : {}), ...(addresses.length === 0 ? addressFields(chosen) : {}) },
-    })
     return this.#parts.endpoints.runAttach(id, call, async () => {
       const recorded = this.#known.peek(id)?.endpoint
-      if (recorded?.state === 'wired') return answer(recorded)
       const network = await this.#networks.find(body.NetworkID, call)
+      const answer = ({ mac: given, addresses: chosen }: Endpoint) => ({
+        // Docker would set what it is told.
+        Interface: {
+          ...(asked.MacAddress === '' && !hasGivenMac(network) ? { MacAddress: given } : {}),
+          ...(addresses.length === 0 ? addressFields(chosen) : {}),
+        },
+      })
+      if (recorded?.state === 'wired') return answer(recorded)
       return undoing(this.#parts, call, async (undo) => {
         let preparing: Promise<unknown> | undefined
         const takeBack = async (late: Call) => {
@@ -65,7 +69,9 @@ export class NetworkDriver {
         }
         undo.add('forget and detach', takeBack, network.kind === 'sriov' ? vfUndoTimeoutMs : undefined)
         const claimed =
-          network.kind === 'sriov' ? await claimForDocker(this.#parts, network, id, mac, call) : { attachment: undefined, mac: mac || macOf(id), revision: 0n }
+          network.kind === 'sriov'
+            ? await claimForDocker(this.#parts, network, id, mac, call)
+            : { attachment: undefined, mac: macFor(network, mac, id), revision: 0n }
         const draft = this.#draft(network, id, claimed, interfaceName)
         // A MAC that was asked for may be another's: until the record says that it is not, no port may take its frames.
         if (mac === '' || network.kind === 'sriov') preparing = this.#prepare(network, draft, call)
@@ -89,11 +95,12 @@ export class NetworkDriver {
         inOwnWords(this.#parts.cluster.wiring.attach({ network, endpoint: wired.endpoint, routes: [] }, call), optionOf),
         this.#put(network, wired, call),
       ])
-      if (attached.interfaceName === '') throw nothingToMove(wired.endpoint)
+      if (attached.interfaceName === '' && network.kind !== 'null') throw nothingToMove(wired.endpoint)
+      const names = { SrcName: attached.interfaceName, DstPrefix: network.options['prefix'] || 'eth', ...(ifname === '' ? {} : { DstName: ifname }) }
       return {
-        InterfaceName: { SrcName: attached.interfaceName, DstPrefix: network.options['prefix'] || 'eth', ...(ifname === '' ? {} : { DstName: ifname }) },
+        InterfaceName: network.kind === 'null' ? null : names,
         ...gatewayFields(network, wired.endpoint),
-        StaticRoutes: [],
+        StaticRoutes: routesByLink(network) ? staticRoutes(wired.endpoint) : [],
         // Without this Docker gives a container that has no gateway a second way out, docker_gwbridge.
         DisableGatewayService: network.internal || !hasDockersGateway(network),
       }
@@ -233,7 +240,8 @@ export class NetworkDriver {
 }
 
 function hasDockersGateway({ kind, options }: Network): boolean {
-  return kind === 'sriov' ? options['gateway'] === 'docker' : options['gateway'] !== 'none'
+  if (kind === 'null') return false
+  return isOnWire(kind) ? options['gateway'] === 'docker' : options['gateway'] !== 'none'
 }
 
 /** Docker moves nothing when it is told no name: a container without its interface, which nobody notices. */
@@ -258,4 +266,9 @@ function addressFields(addresses: readonly string[]): object {
 function gatewayFields(network: Network, endpoint: Endpoint): object {
   const of = (family: 4 | 6) => endpoint.addresses.filter((address) => familyOf(address) === family).map((address) => gatewayFor(network, address))[0] ?? ''
   return { Gateway: of(4), GatewayIPv6: of(6) }
+}
+
+/** Default routes by the interface itself: libnetwork's types.CONNECTED is 1. */
+function staticRoutes({ addresses }: Endpoint): object[] {
+  return [...new Set(addresses.map(familyOf))].map((family) => ({ Destination: anywhere[family], RouteType: 1, NextHop: '' }))
 }

@@ -1,6 +1,6 @@
 /** Docker networks as Heddle networks: made or joined by CreateNetwork, known afterwards by an alias `docker:<host>:<id>`. */
 import type { Network, Subnet } from '@heddle/contract'
-import { allPages, type Call, HeddleError, invalid } from '@heddle/core'
+import { allPages, type Call, HeddleError, invalid, isOnWire, isRoutedByLink, needsSubnet } from '@heddle/core'
 import { canonicalIp } from '@heddle/net'
 import { hostIpField, prefixField } from '../fields.ts'
 import { briefly } from '../flows/briefly.ts'
@@ -12,6 +12,7 @@ import type { FlowParts } from '../flows/parts.ts'
 import { undoing } from '../flows/undo.ts'
 import type { Body, IpamData } from './bodies.ts'
 import { addressSpace } from './ipam-driver.ts'
+import { inOptionNames, linkMismatch, linksOf } from './link-options.ts'
 import { type DriverName, gatewayModeOf, type NetworkOptions, parseNetworkOptions } from './options.ts'
 import { type DockerScope, poolSpaceOf, swarmAlias } from './scope.ts'
 import { checkVfSource, sriovMismatch } from './sriov-networks.ts'
@@ -122,23 +123,24 @@ export class DockerNetworks {
 
   async #make(networkId: string, options: NetworkOptions, data: readonly IpamData[], call: Call) {
     const kind = options.kind || 'overlay'
-    if (data.length === 0 && kind !== 'sriov') {
+    if (data.length === 0 && needsSubnet(kind)) {
       throw invalid('IPv4Data', 'a new Heddle network needs a subnet', 'use --ipam-driver heddle, or join an existing network with -o network=NAME')
     }
     const space = options.network || poolSpaceOf(this.#scope, this.#parts.cluster.host)
-    const gateway = gatewayModeOf(kind, options.gateway)
-    const definition = checkDefinition({
-      name: options.network || `docker-${networkId.slice(0, 12)}`,
-      kind,
-      mtu: options.mtu,
-      vni: options.vni,
-      internal: options.internal,
-      options: recordedOptions(kind, options),
-      subnets: data.map((one) => subnetOf(one, kind === 'bridge' || gateway === 'network')),
-      parent: undefined,
-      bridge: undefined,
-      sriov: options.sriov,
-    })
+    const routed = wantsGateway(options)
+    const definition = inOptionNames(options.links, () =>
+      checkDefinition({
+        name: options.network || `docker-${networkId.slice(0, 12)}`,
+        kind,
+        mtu: options.mtu,
+        vni: options.vni,
+        internal: options.internal,
+        options: recordedOptions(kind, options),
+        subnets: data.map((one) => subnetOf(one, routed)),
+        ...linksOf(options.links),
+        sriov: options.sriov,
+      }),
+    )
     if (kind === 'sriov') await checkVfSource(this.#parts, options.sriov, call)
     await this.#checkSpace(space, data, call)
     if (this.#scope === 'global') await this.#checkUnshared(space, data, call)
@@ -205,12 +207,13 @@ function withPools(data: readonly IpamData[]): IpamData[] {
   return data.filter((one) => !noPools.has(one.Pool))
 }
 
-function wantsGateway({ kind, gateway }: NetworkOptions): boolean {
+function wantsGateway({ kind, gateway, links }: NetworkOptions): boolean {
+  if (kind === 'null' || isRoutedByLink({ kind, parent: linksOf(links).parent })) return false
   return kind === 'bridge' || gatewayModeOf(kind, gateway) === 'network'
 }
 
 function hasGateway({ kind, options, pools }: Network): boolean {
-  if (kind === 'sriov') return pools.some((pool) => pool.gateway !== '')
+  if (isOnWire(kind) || kind === 'null') return pools.some((pool) => pool.gateway !== '')
   return kind === 'bridge' || options['gateway'] === 'network'
 }
 
@@ -218,15 +221,16 @@ function checkJoin(network: Network, options: NetworkOptions, data: readonly Ipa
   const mismatch = (what: string, has: unknown) =>
     invalid(
       what,
-      `network ${network.name} exists and its ${what} is ${String(has) || 'none'}`,
+      `network ${network.name} exists and its ${what} is ${String(has || 'none')}`,
       `leave -o ${what} out to join it as it is, or choose another name`,
     )
   if (options.kind !== '' && options.kind !== network.kind) throw mismatch('kind', network.kind)
-  if (options.mtu !== 0 && options.mtu !== network.mtu) throw mismatch('mtu', network.mtu)
+  if (options.mtu !== 0 && options.mtu !== network.mtu) throw mismatch(options.spelling('mtu'), network.mtu)
+  if (options.prefix !== '' && options.prefix !== network.options['prefix']) throw mismatch(options.spelling('prefix'), network.options['prefix'] ?? '')
   if (options.vni !== 0 && options.vni !== network.vni) throw mismatch('vni', network.vni)
   const gateway = gatewayModeOf(network.kind, network.options['gateway'])
   if (options.gateway !== '' && options.gateway !== gateway) throw mismatch('gateway', gateway)
-  const differs = sriovMismatch(network, options)
+  const differs = sriovMismatch(network, options) ?? linkMismatch(network, options.links)
   if (differs !== undefined) throw mismatch(differs.option, differs.has)
   if (options.internal && !network.internal) throw invalid('internal', `network ${network.name} exists and is not internal`, 'leave --internal out to join it')
   for (const one of data) {
@@ -244,8 +248,8 @@ function checkJoin(network: Network, options: NetworkOptions, data: readonly Ipa
 }
 
 function recordedOptions(kind: string, { gateway, prefix }: NetworkOptions): Record<string, string> {
-  if (kind === 'sriov') return { gateway: gatewayModeOf(kind, gateway), ...(prefix === '' ? {} : { prefix }) }
-  return gateway === '' || kind === 'bridge' ? {} : { gateway }
+  const mode = isOnWire(kind) ? gatewayModeOf(kind, gateway) : kind === 'bridge' && gateway === 'network' ? '' : gateway
+  return { ...(mode === '' ? {} : { gateway: mode }), ...(prefix === '' ? {} : { prefix }) }
 }
 
 /** Docker's gateway is the network's own only where the network is routed through it. */

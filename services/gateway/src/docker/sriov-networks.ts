@@ -48,8 +48,7 @@ function checkKernelDriver(driver: string, what: string): void {
 /** The first option that was given and is not as the network has it. */
 export function sriovMismatch(network: Network, options: NetworkOptions): { readonly option: string; readonly has: string } | undefined {
   checkKernelDriver(network.sriov?.driver ?? '', `network ${network.name}`)
-  const has = { ...sriovText(network.sriov), prefix: network.options['prefix'] ?? '' }
-  const wants = { ...sriovText(options.sriov), prefix: options.prefix }
+  const [has, wants] = [sriovText(network.sriov), sriovText(options.sriov)]
   for (const [option, value] of Object.entries(wants)) {
     const there = has[option as keyof typeof has]
     if (value !== '' && value !== there) return { option, has: there }

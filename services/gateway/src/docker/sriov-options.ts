@@ -29,7 +29,6 @@ export const sriovOptions = {
   link_state: 'auto, enable or disable',
   policy: 'pack or spread',
   near: 'PCI device whose NUMA node it is to be on, or node:1',
-  prefix: "of the interface's name in the container; default eth",
 } as const
 type SriovOption = keyof typeof sriovOptions
 
@@ -54,30 +53,16 @@ export const optionOf = {
   trunk: 'vlan_trunk',
 } as const
 
-const synonyms: ReadonlyMap<string, SriovOption> = new Map([
+const synonyms: ReadonlyMap<string, string> = new Map([
+  ['com.docker.network.driver.mtu', 'mtu'],
+  ['com.docker.network.container_iface_prefix', 'prefix'],
   ['pf_iface', 'pf'],
   ['netdevice', 'pf'],
   ['vlanid', 'vlan'],
   ['phys_network', 'pool'],
 ])
 
-/** Options there are, or were, and that cannot be had: why, and what to do. */
-const refused: ReadonlyMap<string, readonly [why: string, remedy: string]> = new Map([
-  [
-    'driver',
-    ['Docker gives a container a network interface, which a VF bound to a user-space driver has not', 'leave it out; CNI and Kubernetes take such VFs'],
-  ],
-  ['apart', ['Docker says for which container a VF is only after the VF is chosen', 'leave it out, and make a network for each PF']],
-  ['rocehoplimit', ["the hop limit of RoCE is of the RDMA device, not of a container's VF", 'leave it out, and set it on the host']],
-])
-
-/** Fails with `unsupported` for an option that is known and cannot be had; called before it is looked for among those there are. */
-export function refuseUnsupported(key: string): void {
-  const [why, remedy] = refused.get(key) ?? []
-  if (why !== undefined) throw new HeddleError('unsupported', `driver option ${key} cannot be had: ${why}`, { field: key, remedy })
-}
-
-/** Former spellings made today's. Two spellings of one option are refused: they would contradict each other, or be one too many. */
+/** Other spellings, former ones and Docker's, made ours. Two spellings of one option are refused: they would contradict each other, or be one too many. */
 export function modernise(given: Given): Given {
   const modern = new Map<string, GivenOption>()
   const put = (name: string, option: GivenOption) => {
@@ -100,7 +85,7 @@ export function modernise(given: Given): Given {
 
 /** Undefined when none of the options is given. Fails with invalid-argument. */
 export function parseSriovOptions(given: Given): SriovNetwork | undefined {
-  if (![...given.keys()].some((key) => key !== 'prefix' && Object.hasOwn(sriovOptions, key))) return undefined
+  if (![...given.keys()].some((key) => Object.hasOwn(sriovOptions, key))) return undefined
   const [pf, near] = [given.get('pf'), given.get('near')]
   const settings = settingsOf(given)
   return SriovNetwork.fromPartial({
@@ -113,7 +98,7 @@ export function parseSriovOptions(given: Given): SriovNetwork | undefined {
 }
 
 /** Each option as it is set in a network, in the spelling of the options: what is the same is spelled the same. */
-export function sriovText(sriov: SriovNetwork | undefined): Readonly<Record<Exclude<SriovOption, 'prefix'>, string>> {
+export function sriovText(sriov: SriovNetwork | undefined): Readonly<Record<SriovOption, string>> {
   const { settings, selector } = sriov ?? {}
   const onOff = (value: boolean | undefined) => (value === undefined ? '' : value ? 'on' : 'off')
   return {

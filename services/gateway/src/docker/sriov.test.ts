@@ -100,7 +100,7 @@ const refusals: readonly (readonly [what: string, door: 'docker' | 'sriov', gene
     'a former option under the other name',
     'docker',
     { kind: 'sriov', pf_iface: 'eth0' },
-    /"pf_iface" is not known; the options are: .*vlan \(kind=sriov: 0 to 4094\)/,
+    /"pf_iface" is not known; the options are: .*vlan \(kind=sriov: 0 to 4094; kind=vlan: 1 to 4094\)/,
   ],
   ['a VLAN that is no number, which was taken for none', 'sriov', { ...vfnet, vlanid: 'abc' }, /vlanid="abc" is not a number; write -o vlanid=NUMBER/],
   ['a VLAN out of range', 'sriov', { ...vfnet, vlanid: '4095' }, /vlanid: 4095 is not a VLAN; use 1 to 4094, or 0 for none/],

@@ -3,15 +3,17 @@
  * Two waits stand between the call and its result, and no lookup when the network is known.
  */
 import type { Allocation, AttachResponse, Claim, Endpoint, Network, Route, Vf } from '@heddle/contract'
-import { type Call, HeddleError, macOf, undoCall, withCall } from '@heddle/core'
+import { type Call, HeddleError, undoCall, withCall } from '@heddle/core'
 import type { FlowParts } from './parts.ts'
-import { boundPorts, claimRevisionOf, defaultRoutes, familyOf, isClaimable, poolIdsOf, wantsOf } from './plan.ts'
+import { boundPorts, claimRevisionOf, defaultRoutes, familyOf, isClaimable, macFor, poolIdsOf, wantsOf } from './plan.ts'
 import { together, type Undo, undoing } from './undo.ts'
 import { type ClaimedVf, claimVf, planVf, releaseVf, sameVf, type VfWish } from './vf.ts'
 
 export interface AttachWish {
   /** What is recorded, but for network, host, state and addresses; an empty `mac` is the VF's own, or derived from the id. */
-  readonly endpoint: Pick<Endpoint, 'id' | 'containerId' | 'containerName' | 'interfaceName' | 'sandbox' | 'mac' | 'ports' | 'runtime'> & { readonly aliases?: string[] }
+  readonly endpoint: Pick<Endpoint, 'id' | 'containerId' | 'containerName' | 'interfaceName' | 'sandbox' | 'mac' | 'ports' | 'runtime'> & {
+    readonly aliases?: string[]
+  }
   /** Finds the network, from the directory if it is known; also checks whether it suits the wish. */
   readonly network: (call: Call) => Promise<Network>
   /** Static addresses, bare. Families without one get a dynamic address. */
@@ -79,7 +81,7 @@ async function attachTo(parts: FlowParts, network: Network, wish: AttachWish, ca
   const vfPlan = network.kind === 'sriov' ? planVf(network, wish.vf) : undefined
   const ports = boundPorts(network, wish.endpoint.ports)
   const common = { aliases: [], ...wish.endpoint, ports, networkId: network.id, networkName: network.name, networkKind: network.kind, host }
-  const macWithoutVf = wish.endpoint.mac || macOf(id)
+  const macWithoutVf = vfPlan === undefined ? macFor(network, wish.endpoint.mac, id) : ''
 
   await parts.endpoints.freed(call)
   return undoing(parts, call, async (undo) => {

@@ -1,6 +1,6 @@
 /** What a network offers an endpoint: the addresses to claim for it, its gateways, its default routes. Pure. */
 import type { Claim, Network, PortMapping, Route, Want } from '@heddle/contract'
-import { HeddleError, isRoutedByLink } from '@heddle/core'
+import { HeddleError, hasGivenMac, isRoutedByLink, macOf } from '@heddle/core'
 import { contains, type Family, parseIp, parsePrefix } from '@heddle/net'
 
 export const anywhere: Readonly<Record<Family, string>> = { 4: '0.0.0.0/0', 6: '::/0' }
@@ -73,7 +73,16 @@ export function routesByLink(network: Network): boolean {
   return isRoutedByLink(network) && !network.internal && (network.options['gateway'] ?? 'network') === 'network'
 }
 
+/** The MAC an endpoint is recorded with: the one asked for, or one made from its id. Throws unsupported where none can be chosen. */
+export function macFor(network: Network, asked: string, id: string): string {
+  if (asked === '' || !hasGivenMac(network)) return asked || macOf(id)
+  throw new HeddleError('unsupported', `an interface of network ${network.name}, of kind ${network.kind}, has a MAC that cannot be chosen`, {
+    field: 'mac',
+    remedy: 'leave the MAC out, or use a network of kind macvlan, mode bridge',
+  })
+}
+
 /** Ports with the address of the host that the network publishes them on where none is given. */
-export function boundPorts({ bridge }: Pick<Network, 'bridge'>, ports: readonly PortMapping[]): PortMapping[] {
+export function boundPorts<T extends PortMapping>({ bridge }: Pick<Network, 'bridge'>, ports: readonly T[]): T[] {
   return ports.map((port) => ({ ...port, hostAddress: port.hostAddress || (bridge?.hostBinding ?? '') }))
 }

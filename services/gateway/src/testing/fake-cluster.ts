@@ -155,6 +155,7 @@ export class FakeCluster {
       this.#plug(endpoint)
       this.routes.set(endpoint?.id ?? '', routes)
       if (endpoint?.vf !== undefined) return this.#attachVf(endpoint, endpoint.vf)
+      if (endpoint?.networkKind === 'null') return {}
       return {
         interfaceName: endpoint?.sandbox ? endpoint.interfaceName : 'hp0123456789a',
         mac: endpoint?.mac ?? '',
