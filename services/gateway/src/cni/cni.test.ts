@@ -197,6 +197,22 @@ test('GC removes what is not in the list, keeps what is, and leaves Docker and a
   t.is((await cni({ CNI_COMMAND: 'GC' }, { cniVersion: '1.1.0', name: 'blue' })).json.code, 7, 'no list is not an empty list')
 })
 
+test('GC leaves alone what was attached while it asked, be it over by then', async (t) => {
+  const { cni, cluster } = t.context.gateway
+  await cni({ ...addEnv, CNI_CONTAINERID: 'stale' }, blueConfig)
+  const gate = Promise.withResolvers<void>()
+  cluster.faults.set('networks.listEndpoints', gate.promise)
+  const gc = cni({ CNI_COMMAND: 'GC' }, { ...blueConfig, cniVersion: '1.1.0', 'cni.dev/valid-attachments': [] })
+  while (!cluster.calls.includes('networks.listEndpoints')) await new Promise(setImmediate)
+  t.is((await cni({ ...addEnv, CNI_CONTAINERID: 'quick' }, blueConfig)).exitCode, 0)
+  gate.resolve()
+  t.is((await gc).exitCode, 0)
+  t.deepEqual(
+    [...cluster.endpoints.values()].map(({ containerId }) => containerId),
+    ['quick'],
+  )
+})
+
 const blue = (more: object) => ({ ...blueConfig, ...more })
 const badInput: [name: string, env: object, config: unknown, code: number, remedy: RegExp][] = [
   ['no configuration', {}, '', 6, /stdin/],

@@ -10,37 +10,44 @@ import type { IpamDelegate } from './delegate.ts'
 import { endpointIdOf } from './identity.ts'
 
 /**
- * Detaches this host's CNI endpoints of the network that are not in the list. One that is being attached while GC
- * runs cannot be in the list yet, so it is left alone. Goes on after a failure and reports it at the end.
+ * Detaches this host's CNI endpoints of the network that are not in the list. One whose attach is under way when GC begins,
+ * or begins before GC knows what is stale, cannot be in the list, so it is left alone. Goes on after a failure and reports
+ * it at the end.
  */
 export async function gc(parts: FlowParts, config: CniConfig, delegate: IpamDelegate | undefined, call: Call): Promise<void> {
-  const attaching = parts.endpoints.attaching()
   const valid = new Set(
     parseValidAttachments(config).map(({ containerID, ifname }) =>
       endpointIdOf({ containerId: containerID, interfaceName: config.interfaceName || ifname }, config),
     ),
   )
-  const answer = await orUnknown(parts.cluster.networks.getNetwork({ name: config.name }, call))
-  if (answer?.network === undefined) return
-  const networkId = answer.network.id
-  const endpoints = await allPages(
-    (pageToken) => parts.cluster.networks.listEndpoints({ networkId, host: parts.cluster.host, pageToken }, call),
-    (page) => page.endpoints,
-  )
-  const stale = endpoints.filter(
-    // The id says of which configuration an endpoint is: several may have addresses of one network.
-    (one) =>
-      one.runtime === 'cni' && one.id === endpointIdOf(one, config) && !valid.has(one.id) && !attaching.has(one.id) && !parts.endpoints.attaching().has(one.id),
-  )
-  const remove = config.isIpam ? (endpoint: Endpoint) => forget(parts, endpoint.id, call) : (endpoint: Endpoint) => detach(parts, detachWish(endpoint), call)
-  const outcomes: PromiseSettledResult<unknown>[] = await Promise.allSettled(stale.map(remove))
-  outcomes.push(...(await giveBack(delegate, stale, call)))
+  const { stale, removed } = await parts.endpoints.whileAttaching(async (attaching) => {
+    const found = await endpointsOf(parts, config, call)
+    const stale = found.filter(({ id }) => !valid.has(id) && !attaching.has(id))
+    const remove = config.isIpam ? (endpoint: Endpoint) => forget(parts, endpoint.id, call) : (endpoint: Endpoint) => detach(parts, detachWish(endpoint), call)
+    // Each has its place in its endpoint's queue from here on: an attach that begins now comes after.
+    return { stale, removed: Promise.allSettled<unknown>(stale.map(remove)) }
+  })
+  const outcomes = [...(await removed), ...(await giveBack(delegate, stale, call))]
   const failed = outcomes.flatMap((outcome) => (outcome.status === 'rejected' ? [HeddleError.from(outcome.reason)] : []))
   if (failed[0] !== undefined) {
     throw new HeddleError(failed[0].code, `${failed.length} of ${stale.length} stale attachments could not be removed: ${failed[0].message}`, {
       remedy: failed[0].remedy ?? 'run GC again',
     })
   }
+}
+
+/** What this configuration has attached on this host; nothing of a network that is not there. */
+async function endpointsOf(parts: FlowParts, config: CniConfig, call: Call): Promise<readonly Endpoint[]> {
+  const { host, networks } = parts.cluster
+  const answer = await orUnknown(networks.getNetwork({ name: config.name }, call))
+  if (answer?.network === undefined) return []
+  const networkId = answer.network.id
+  const endpoints = await allPages(
+    (pageToken) => networks.listEndpoints({ networkId, host, pageToken }, call),
+    (page) => page.endpoints,
+  )
+  // The id says of which configuration an endpoint is: several may have addresses of one network.
+  return endpoints.filter((one) => one.runtime === 'cni' && one.id === endpointIdOf(one, config))
 }
 
 /** A plugin of the time before GC is told of each by DEL. */

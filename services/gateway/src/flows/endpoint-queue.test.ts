@@ -47,12 +47,25 @@ test('an attach counts until it has ended, also one whose time was over before i
     }),
   )
   await t.throwsAsync(late)
-  t.deepEqual([...queue.attaching()], ['a'])
+  const attaching = () => queue.whileAttaching(async (ids) => [...ids])
+  t.deepEqual(await attaching(), ['a'])
   gate.resolve()
   await first
   await queue.idle()
-  t.deepEqual([...queue.attaching()], [])
+  t.deepEqual(await attaching(), [])
   t.false(ran)
+})
+
+test('who watches is told of each attach that begins meanwhile, be it over or not', async (t) => {
+  const queue = new EndpointQueue()
+  await withCall({ timeoutMs: 5000 }, async (call) => {
+    const seen = await queue.whileAttaching(async (attaching) => {
+      await queue.runAttach('a', call, async () => {})
+      return attaching
+    })
+    await queue.runAttach('b', call, async () => {})
+    t.deepEqual([...seen], ['a'])
+  })
 })
 
 test('what is done behind an answer keeps its place, and who asks for what it frees waits for it', async (t) => {

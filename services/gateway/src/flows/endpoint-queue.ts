@@ -8,6 +8,7 @@ export class EndpointQueue {
   readonly #queue = new KeyedQueue()
   readonly #running = new Set<Promise<unknown>>()
   readonly #attaching = new Map<string, number>()
+  readonly #watches = new Set<Set<string>>()
   readonly #behind = new Set<Promise<unknown>>()
 
   run<T>(endpointId: string, call: Call, task: () => Promise<T>): Promise<T> {
@@ -17,6 +18,7 @@ export class EndpointQueue {
   /** The same, and the endpoint counts as being attached until it is done. */
   runAttach<T>(endpointId: string, call: Call, task: () => Promise<T>): Promise<T> {
     this.#count(endpointId, 1)
+    for (const seen of this.#watches) seen.add(endpointId)
     const running = this.#enqueue(endpointId, call, task)
     const done = () => this.#count(endpointId, -1)
     running.then(done, done)
@@ -42,9 +44,18 @@ export class EndpointQueue {
     if (this.#behind.size > 0) await raceCall(Promise.allSettled(this.#behind), call)
   }
 
-  /** Endpoints with an attach under way or waiting. */
-  attaching(): ReadonlySet<string> {
-    return new Set(this.#attaching.keys())
+  /**
+   * Runs `task` with the endpoints that have an attach under way or waiting, and every one whose attach begins until `task`
+   * has ended, be it over by then.
+   */
+  async whileAttaching<T>(task: (attaching: ReadonlySet<string>) => Promise<T>): Promise<T> {
+    const seen = new Set(this.#attaching.keys())
+    this.#watches.add(seen)
+    try {
+      return await task(seen)
+    } finally {
+      this.#watches.delete(seen)
+    }
   }
 
   /** Resolves when everything under way has finished, undo included. */
