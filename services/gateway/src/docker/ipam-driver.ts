@@ -66,6 +66,7 @@ class IpamDriver {
     const { cluster } = this.#parts
     const name = parseIpamOptions(body.Options)
     const prefix = body.Pool === '' ? '' : prefixField(body.Pool, 'Pool')
+    if (prefix === '' && body.SubPool !== '') throw invalid('SubPool', `${body.SubPool} is a part of no pool`, 'give --subnet with --ip-range')
     const family = prefix === '' ? (body.V6 ? 6 : 4) : familyOf(prefix)
     const network = name === '' ? undefined : (await orUnknown(cluster.networks.getNetwork({ name }, call)))?.network
     if (network !== undefined) return answer(await this.#joined(network, prefix, family, body.SubPool, call))

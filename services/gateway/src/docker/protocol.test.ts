@@ -1,3 +1,4 @@
+import { connect as connectTo } from 'node:net'
 import anyTest, { type TestFn } from 'ava'
 import fc from 'fast-check'
 import { startGateway, type TestGateway } from '../testing/gateway.ts'
@@ -96,4 +97,26 @@ test('the handshake says one plugin for both kinds, local in scope', async (t) =
   t.deepEqual((await docker.call('Plugin.Activate')).json, { Implements: ['NetworkDriver', 'IpamDriver'] })
   t.like((await docker.call('NetworkDriver.GetCapabilities')).json, { Scope: 'local', GwAllocChecker: true })
   t.deepEqual((await docker.call('IpamDriver.GetCapabilities')).json, { RequiresMACAddress: false, RequiresRequestReplay: false })
+})
+
+test('a request that is refused before its body is there closes the connection and says so, and others keep it', async (t) => {
+  const answerTo = (method: string, body: string) =>
+    new Promise<string>((resolve, reject) => {
+      const socket = connectTo(t.context.gateway.sockets.docker)
+      socket.once('error', reject)
+      socket.once('data', (chunk: Buffer) => {
+        socket.destroy()
+        resolve(chunk.toString().toLowerCase())
+      })
+      socket.write(`POST /${method} HTTP/1.1\r\nhost: docker\r\ncontent-length: 10\r\n\r\n${body}`)
+    })
+  t.regex(await answerTo('NetworkDriver.Teleport', '{"a"'), /^http\/1\.1 404 .*\r\nconnection: close\r\n/s)
+  t.regex(await answerTo('Plugin.Activate', '          '), /^http\/1\.1 200 .*\r\nconnection: keep-alive\r\n/s)
+})
+
+test('a part of a pool that is not named is refused', async (t) => {
+  const body = { AddressSpace: 'heddle', Pool: '', SubPool: '10.9.0.0/25', Options: null, V6: false }
+  const { status, json } = await t.context.gateway.docker.call('IpamDriver.RequestPool', body)
+  t.is(status, 500)
+  t.regex(json.Error, /10\.9\.0\.0\/25 is a part of no pool; give --subnet/)
 })

@@ -4,6 +4,7 @@
  * lost connection has no body, which must be refused rather than taken for an empty one.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { setImmediate } from 'node:timers/promises'
 import { HeddleError, invalid, raceCall, withCall } from '@heddle/core'
 import type { z } from 'zod'
 import { CallsUnderWay, listenUnix, pluginCall, traceRefusal } from '../door.ts'
@@ -63,13 +64,14 @@ export class DockerServer {
     })
     const { status, body } = await this.#reply(request, gone.signal)
     if (response.destroyed) return
-    response.writeHead(status, { 'content-type': contentType })
+    // The rest of a body that was refused unread would be taken for the next request: Docker is told that there is none here.
+    const unread = !(await isRead(request))
+    response.writeHead(status, { 'content-type': contentType, ...(unread ? { connection: 'close' } : {}) })
     await new Promise<void>((resolve) => {
       response.once('close', resolve)
       response.end(`${JSON.stringify(body)}\n`, resolve)
     })
-    // The rest of a body that was refused unread would be taken for the next request.
-    if (!request.complete) request.destroy()
+    if (unread) request.destroy()
   }
 
   async #reply(request: IncomingMessage, signal: AbortSignal): Promise<Reply> {
@@ -117,6 +119,14 @@ export class DockerServer {
     }
     return pluginCall(this.#parts, options, (call) => route.handle(body, call))
   }
+}
+
+/** Drops what is there of a body that nobody asked for; false when more is still to come. */
+async function isRead(request: IncomingMessage): Promise<boolean> {
+  if (request.complete) return true
+  request.resume()
+  await setImmediate()
+  return request.complete
 }
 
 class TooBig extends HeddleError {}
