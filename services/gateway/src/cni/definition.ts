@@ -49,6 +49,15 @@ const sriovSchema = only({
   near: text.optional(),
 })
 
+/** ParentLink; a name alone is its name. */
+const parentSchema = z.union([
+  text.transform((name) => ({ name })),
+  only({ name: text.optional(), mode: text.optional(), vlan: count.optional(), mac: text.optional(), pci: text.optional() }),
+])
+
+/** BridgeNetwork. */
+const bridgeSchema = only({ isolated: z.boolean().optional(), routed: z.boolean().optional(), hostBinding: text.optional() })
+
 export const definitionSchema = only({
   kind: text.optional(),
   subnets: z.array(subnetSchema).max(64).optional(),
@@ -56,5 +65,7 @@ export const definitionSchema = only({
   vni: count.optional(),
   internal: z.boolean().optional(),
   options: z.record(text, text).optional(),
+  parent: parentSchema.optional(),
+  bridge: bridgeSchema.optional(),
   sriov: sriovSchema.optional(),
 })
