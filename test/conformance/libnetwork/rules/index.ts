@@ -1,0 +1,8 @@
+/** Every rule, in the order in which they are proved. */
+import { endpointRules } from './endpoint.ts'
+import { httpRules } from './http.ts'
+import { ipamRules } from './ipam.ts'
+import { joinRules } from './join.ts'
+import { networkRules } from './network.ts'
+
+export const rules = [...httpRules, ...networkRules, ...endpointRules, ...joinRules, ...ipamRules]
