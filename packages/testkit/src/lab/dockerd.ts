@@ -5,6 +5,7 @@
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { request as httpRequest } from 'node:http'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import { privately } from './privately.ts'
 import { type Program, startProgram, stopWithNamespace } from './processes.ts'
 import type { LabScope } from './scope.ts'
@@ -112,7 +113,10 @@ async function start(scope: LabScope, options: DockerdOptions, socket: string, s
     docker: (args, more) => run([client, ...args], { ...more, env: { ...env, ...more?.env } }),
     tryDocker: (args, more) => attempt([client, ...args], { ...more, env: { ...env, ...more?.env } }),
     api: (method, path, body) => request(socket, method, `/v${version.ApiVersion}${path}`, body),
-    kill: () => program.kill('SIGKILL'),
+    async kill() {
+      await program.kill('SIGKILL')
+      await forgetContainerd(`/proc/${mounts.pid}/root/run/docker/containerd/containerd.pid`)
+    },
     async restart(args) {
       await program.stop()
       program = await begin(args ?? options.args ?? [])
@@ -123,6 +127,14 @@ async function start(scope: LabScope, options: DockerdOptions, socket: string, s
     },
     stop: () => stop(program),
   }
+}
+
+/** It ends with its dockerd (PR_SET_PDEATHSIG). Until somebody reaps it the next dockerd would take it for alive, and wait for it in vain. */
+async function forgetContainerd(pidFile: string): Promise<void> {
+  if (!existsSync(pidFile)) return
+  const stat = `/proc/${readFileSync(pidFile, 'utf8').trim()}/stat`
+  while (existsSync(stat) && !/\) Z /.test(readFileSync(stat, 'utf8'))) await delay(10)
+  rmSync(pidFile)
 }
 
 function request(socketPath: string, method: string, path: string, body?: unknown): Promise<any> {
