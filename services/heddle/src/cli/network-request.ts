@@ -1,10 +1,11 @@
 /** Flags of `network create` as a request: each gateway, range, exclusion and name goes to the subnet that contains it. */
 import { type AddressRange, CreateNetworkRequest, type Subnet } from '@heddle/contract'
-import { invalid } from '@heddle/core'
+import { invalid, needsSubnet } from '@heddle/core'
 import { AddressError, contains, firstOf, formatIp, formatPrefix, lastOf, parseIp, parsePrefix } from '@heddle/net'
+import { type LinkFlags, linkRequest } from './link-request.ts'
 import { type SriovFlags, sriovRequest } from './sriov-request.ts'
 
-export interface NetworkFlags extends SriovFlags {
+export interface NetworkFlags extends SriovFlags, LinkFlags {
   readonly subnet?: readonly string[]
   readonly gateway?: readonly string[]
   readonly ipRange?: readonly string[]
@@ -19,9 +20,10 @@ export interface NetworkFlags extends SriovFlags {
 
 /** Throws HeddleError `invalid-argument` with the flag as its field. */
 export function networkRequest(name: string, flags: NetworkFlags): CreateNetworkRequest {
+  const links = linkRequest(flags.kind, flags)
   const sriov = sriovRequest(flags.kind, flags)
-  // A VF may carry frames without an address of ours; every other kind routes by its pools.
-  if (flags.subnet === undefined && sriov === undefined) throw invalid('--subnet', `a ${flags.kind} network needs a subnet`, 'add --subnet PREFIX')
+  // An interface on a wire may carry frames without an address of ours; an overlay and a bridge route by their pools.
+  if (flags.subnet === undefined && needsSubnet(flags.kind)) throw invalid('--subnet', `a ${flags.kind} network needs a subnet`, 'add --subnet PREFIX')
   const subnets = (flags.subnet ?? []).map((text) => {
     const prefix = checked('--subnet', () => parsePrefix(text))
     const subnet: Subnet = { prefix: formatPrefix(prefix), ranges: [], gateway: '', excluded: [], auxiliary: {} }
@@ -55,6 +57,7 @@ export function networkRequest(name: string, flags: NetworkFlags): CreateNetwork
     mtu: wholeNumber('--mtu', flags.mtu),
     vni: wholeNumber('--vni', flags.vni),
     internal: flags.internal === true,
+    ...links,
     sriov,
     options: Object.fromEntries((flags.opt ?? []).map((text) => pair('--opt', text))),
   })

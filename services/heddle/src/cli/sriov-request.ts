@@ -22,7 +22,7 @@ export interface SriovFlags {
 
 /** Undefined for another kind. What the values may be is checked where the network is made; here only that they are values. */
 export function sriovRequest(kind: string, flags: SriovFlags): SriovNetwork | undefined {
-  const given = Object.entries(flags).filter(([name, value]) => names.has(name) && value !== undefined)
+  const given = Object.entries(flags).filter(([name, value]) => names.has(name) && value !== undefined && !(name === 'vlan' && kind === 'vlan'))
   if (kind !== 'sriov') {
     const [first] = given
     if (first !== undefined) throw invalid(flagOf(first[0]), `${flagOf(first[0])} is of networks of kind sriov`, 'add --kind sriov, or leave it out')
@@ -67,11 +67,11 @@ const names: ReadonlySet<string> = new Set([
   'policy',
 ])
 
-function flagOf(name: string): string {
+export function flagOf(name: string): string {
   return `--${name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`
 }
 
-function number(name: string, text: string | undefined): number | undefined {
+export function number(name: string, text: string | undefined): number | undefined {
   if (text === undefined) return undefined
   if (!/^\d{1,9}$/.test(text)) throw invalid(flagOf(name), `${JSON.stringify(text)} is not a whole number`)
   return Number(text)

@@ -1,14 +1,16 @@
 /** How each kind of record reads as a table or as facts. */
-import type { Claim, Endpoint, Network, PoolUsage, PortMapping, SriovNetwork } from '@heddle/contract'
+import type { BridgeNetwork, Claim, Endpoint, Network, ParentLink, PoolUsage, PortMapping, SriovNetwork } from '@heddle/contract'
+import { hasGivenMac, isOnWire } from '@heddle/core'
 import { count, facts, shortId, table, timestamp } from './output.ts'
 import { selectorText, settingsText } from './vf-settings.ts'
 
 export function networkTable(networks: readonly Network[]): string {
   return table(
-    ['NETWORK', 'KIND', 'VNI', 'SUBNETS', 'INTERNAL', 'MADE BY', 'ID'],
+    ['NETWORK', 'KIND', 'PARENT', 'VNI', 'SUBNETS', 'INTERNAL', 'MADE BY', 'ID'],
     networks.map((network) => [
       network.name,
       network.kind,
+      parentText(network.parent),
       network.vni === 0 ? '' : String(network.vni),
       network.pools.map((pool) => pool.prefix).join(' '),
       network.internal ? 'yes' : 'no',
@@ -24,7 +26,9 @@ export function networkFacts(network: Network): string {
     ['id', network.id],
     ['kind', network.kind],
     ['VNI', network.vni === 0 ? '' : String(network.vni)],
-    ['MTU', network.mtu > 0 ? String(network.mtu) : network.kind === 'sriov' ? '' : "the underlay's, less the encapsulation"],
+    ['MTU', network.mtu > 0 ? String(network.mtu) : mtuText(network.kind)],
+    ['parent', parentText(network.parent)],
+    ['bridge', network.bridge === undefined ? '' : bridgeText(network.bridge)],
     ['VFs', network.sriov === undefined ? '' : vfsText(network.sriov)],
     ['internal', network.internal ? 'yes: no way out' : 'no'],
     ['gateways', network.pools.flatMap((pool) => (pool.gateway === '' ? [] : [pool.gateway])).join(' ')],
@@ -36,6 +40,28 @@ export function networkFacts(network: Network): string {
     ],
     ['made', `${timestamp(network.createdAt)} by ${network.createdBy}`],
   ])
+}
+
+function mtuText(kind: string): string {
+  if (kind === 'overlay') return "the underlay's, less the encapsulation"
+  return kind === 'bridge' ? "the underlay's" : isOnWire(kind) && kind !== 'sriov' ? "the parent's" : ''
+}
+
+/** `eth0 bridge`, `eth0 VLAN 7`, or the address of the device. */
+function parentText(parent: ParentLink | undefined): string {
+  if (parent === undefined) return ''
+  const { name, mode, vlan, mac, pci } = parent
+  return [name, mode, vlan === 0 ? '' : `VLAN ${vlan}`, mac, pci].filter((part) => part !== '').join(' ')
+}
+
+function bridgeText({ isolated, routed, hostBinding }: BridgeNetwork): string {
+  return [
+    isolated ? 'containers do not reach each other' : '',
+    routed ? 'source addresses are kept' : '',
+    hostBinding === '' ? '' : `ports are published on ${hostBinding}`,
+  ]
+    .filter((part) => part !== '')
+    .join('; ')
 }
 
 function vfsText({ pool, selector, settings, driver }: SriovNetwork): string {
@@ -53,7 +79,7 @@ export function endpointTable(endpoints: readonly Endpoint[]): string {
       endpoint.host,
       endpoint.state,
       endpoint.addresses.join(' '),
-      endpoint.mac,
+      macText(endpoint),
       endpoint.runtime,
       containerOf(endpoint),
     ]),
@@ -67,7 +93,7 @@ export function endpointFacts(endpoint: Endpoint): string {
     ['host', endpoint.host],
     ['state', endpoint.state],
     ['addresses', endpoint.addresses.join(' ')],
-    ['MAC', endpoint.mac],
+    ['MAC', macText(endpoint)],
     ['interface', endpoint.interfaceName],
     ['VF', endpoint.vf === undefined ? '' : [endpoint.vf.pci, settingsText(endpoint.vf.settings), endpoint.vf.driver].filter((part) => part !== '').join('; ')],
     ['sandbox', endpoint.sandbox],
@@ -111,6 +137,11 @@ export function claimTable(claims: readonly Claim[]): string {
     ['ADDRESS', 'OWNER', 'HOST', 'PROVISIONAL', 'CLAIMED'],
     claims.map((claim) => [`${claim.address}/${claim.prefixLength}`, claim.owner, claim.host, claim.provisional ? 'yes' : 'no', timestamp(claim.claimedAt)]),
   )
+}
+
+/** Of a link that has its MAC from its parent, or from the device it is, the record has only what stands for it. */
+function macText({ mac, networkKind: kind }: Endpoint): string {
+  return hasGivenMac({ kind }) ? '' : mac
 }
 
 export function containerOf(endpoint: Endpoint): string {
