@@ -71,14 +71,18 @@ export async function del(parts: FlowParts, { env, config, deviceInfoDir, delega
   forgetDeviceInfo(config, deviceInfoDir)
 }
 
-/** Interfaces in the order the specification recommends: bridge, host's end, container's end. */
+/**
+ * Interfaces in the order the specification recommends: bridge, host's end, container's end. Those of an overlay are in a
+ * namespace of Heddle's own, and the host, where a result without `sandbox` says they are, does not have them.
+ */
 function resultOf({ network, endpoint, routes, wiring, given }: Attached, env: CniEnvironment): Omit<CniResult, 'dns'> {
   const mtu = wiring.mtu === 0 ? {} : { mtu: wiring.mtu }
   const pciID = endpoint.vf === undefined ? {} : { pciID: endpoint.vf.pci }
-  const host = [
+  const onHost = [
     { name: wiring.bridge, mac: wiring.bridgeMac, ...mtu },
     { name: wiring.hostInterface, mac: wiring.hostMac, ...mtu },
-  ].filter((one) => one.name !== '')
+  ]
+  const host = network.kind === 'overlay' ? [] : onHost.filter((one) => one.name !== '')
   const own = { name: env.interfaceName, mac: wiring.mac || endpoint.mac, ...mtu, sandbox: env.netns, ...pciID }
   return {
     interfaces: network.kind === 'null' ? [] : [...host, own],
