@@ -1,44 +1,14 @@
 /** What a real kernel does not do on demand: refusals in the middle, brains that are silent. On a kernel in memory. */
-import { rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { type Client, MemoryBus, MemoryHub } from '@heddle/bus'
-import { busServices, Endpoint, type WiringDefinition } from '@heddle/contract'
-import { macOf, randomId } from '@heddle/core'
-import { createRuntime } from '@heddle/runtime'
-import test, { type ExecutionContext } from 'ava'
-import { type WiringConfig, wiringConfig } from './config.ts'
+import { Endpoint } from '@heddle/contract'
+import { macOf } from '@heddle/core'
+import test from 'ava'
 import { bridgeName, hostEndName } from './domain/names.ts'
 import { bridgeRules } from './domain/nft-rules.ts'
-import { fabricPath, wiringService } from './main.ts'
 import { NftTable } from './nft-table.ts'
-import { FakeBrains } from './testing/fake-brains.ts'
+import type { FakeBrains } from './testing/fake-brains.ts'
+import { setUp } from './testing/fake-host.ts'
 import { FakeKernel } from './testing/fake-kernel.ts'
 import { until, within } from './testing/lab.ts'
-
-interface Setup {
-  readonly kernel: FakeKernel
-  readonly brains: FakeBrains
-  readonly wiring: Client<WiringDefinition>
-  readonly fabric: string
-  stop(): Promise<void>
-}
-
-async function setUp(t: ExecutionContext, settings: Partial<WiringConfig> = {}): Promise<Setup> {
-  const hub = new MemoryHub()
-  const brains = await new FakeBrains(hub).start()
-  const kernel = new FakeKernel('/ns/c', '/ns/d')
-  kernel.uplink('eth0', '192.0.2.1/24')
-  const config = wiringConfig.parse({ runDir: join(tmpdir(), `heddle-fake-${randomId()}`), underlay: { interface: 'eth0' }, ...settings })
-  const runtime = createRuntime({ name: 'netns-wiring', host: 'a', version: 'test', log: { level: 'silent', pretty: false } })
-  wiringService.build(runtime, { bus: new MemoryBus({ hub }), kernel }, config)
-  await runtime.start()
-  t.teardown(async () => {
-    await runtime.stop()
-    rmSync(config.runDir, { recursive: true, force: true })
-  })
-  return { kernel, brains, wiring: new MemoryBus({ hub }).client(busServices.wiring, 'a'), fabric: fabricPath(config), stop: () => runtime.stop() }
-}
 
 const endpoint = Endpoint.fromPartial({
   id: 'e1',

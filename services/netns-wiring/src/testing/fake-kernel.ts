@@ -79,10 +79,14 @@ export class FakeKernel implements Kernel {
         if (step.op === 'vxlan.add') made.vxlan = { vni: step.vni, local: step.local, port: step.port, learning: false }
         return undefined
       }
+      case 'macvlan.add':
+      case 'ipvlan.add':
       case 'vlan.add': {
-        const below = ns.links.get(step.link)
+        const below = this.#of(step.linkNs ?? step.ns).links.get(step.link)
         if (below === undefined || link !== undefined) return below === undefined ? 'ENODEV' : 'EEXIST'
-        this.#link(step.ns, step.name, 'vlan', step).peerIndex = below.index
+        const made = this.#link(step.ns, step.name, step.op.slice(0, -4), { mac: below.mac, mtu: below.mtu, ...step })
+        const upper = { mode: 'mode' in step ? step.mode : '', vlan: 'vlan' in step ? step.vlan : 0 }
+        Object.assign(made, { upper, peerIndex: below.index, peerElsewhere: keyOf(step.linkNs ?? step.ns) !== keyOf(step.ns) })
         return undefined
       }
       case 'sysctl':

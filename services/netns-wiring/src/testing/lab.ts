@@ -9,11 +9,12 @@ import { type Client, MemoryBus, MemoryHub } from '@heddle/bus'
 import { busServices, type Endpoint, type Network, type WiringDefinition } from '@heddle/contract'
 import { type Call, macOf, withCall } from '@heddle/core'
 import { type Kernel, openKernel } from '@heddle/kernel'
-import { createRuntime, type Jobs, type RuntimeControl } from '@heddle/runtime'
+import { createRuntime, type RuntimeControl } from '@heddle/runtime'
 import { createUnderlay, type Underlay, type UnderlayHost } from '@heddle/testkit'
 import { type WiringConfig, wiringConfig } from '../config.ts'
 import { wiringService } from '../main.ts'
 import { FakeBrains } from './fake-brains.ts'
+import { withRounds } from './rounds.ts'
 
 export interface WiredHost {
   readonly lab: UnderlayHost
@@ -85,20 +86,8 @@ export class Lab {
     })
     const settings = wiringConfig.parse({ runDir, underlay: { interface: 'eth0' }, reconcileMs: 3_600_000, ...config })
     const bus = new MemoryBus({ hub: this.hub })
-    let round: (signal: AbortSignal) => Promise<void> = async () => {}
-    const jobs: Jobs = {
-      every(job, intervalMs, task, options) {
-        if (job === 'reconcile') round = task
-        runtime.jobs.every(job, intervalMs, task, options)
-      },
-      once: (job, task) => runtime.jobs.once(job, task),
-      stop: () => runtime.jobs.stop(),
-    }
-    wiringService.build(
-      Object.create(runtime, { jobs: { value: jobs } }),
-      { bus, kernel: counting(kernel, writes), hostNamespace: { path: lab.path } },
-      settings,
-    )
+    const rounds = withRounds(runtime)
+    wiringService.build(rounds.runtime, { bus, kernel: counting(kernel, writes), hostNamespace: { path: lab.path } }, settings)
     await runtime.start()
     let stopped: Promise<void> | undefined
     const stop = () => (stopped ??= runtime.stop().then(() => kernel.close()))
@@ -112,7 +101,7 @@ export class Lab {
       writes,
       runtime,
       bus,
-      reconcile: () => round(new AbortController().signal),
+      reconcile: rounds.reconcile,
       wiring: this.#bus.client(busServices.wiring, name),
       stop,
     }
