@@ -82,7 +82,8 @@ export function openKernel(options: KernelOptions = {}): Kernel {
     link: async (ns, name, call) => (await ask({ kind: 'link', ns, name }, call, `reading ${name} of ${namespaceText(ns)}`)) as LinkInfo | undefined,
     vfs: async (ns, name, call) =>
       (await ask({ kind: 'vfs', ns, name }, call, `reading the virtual functions of ${name} in ${namespaceText(ns)}`)) as readonly VfInfo[],
-    addresses: (ns, call) => read({ kind: 'addresses', ns }, call),
+    addresses: (ns, call) => read({ kind: 'addresses', ns, linkIndex: undefined }, call),
+    addressesOf: (ns, linkIndex, call) => read({ kind: 'addresses', ns, linkIndex }, call),
     routes: (ns, call) => read({ kind: 'routes', ns }, call),
     neighbours: (ns, linkIndex, call) => read({ kind: 'neighbours', ns, linkIndex }, call),
     createNamespace: async (path, call) => (await ask({ kind: 'createNamespace', path }, call, `making namespace ${path}`)) as boolean,

@@ -7,7 +7,8 @@ export type Request =
   | { readonly kind: 'look'; readonly steps: readonly Step[]; readonly questions: readonly Question[] }
   | { readonly kind: 'remove'; readonly ns: Namespace; readonly name: string }
   | { readonly kind: 'link' | 'vfs'; readonly ns: Namespace; readonly name: string }
-  | { readonly kind: 'links' | 'addresses' | 'routes'; readonly ns: Namespace }
+  | { readonly kind: 'links' | 'routes'; readonly ns: Namespace }
+  | { readonly kind: 'addresses'; readonly ns: Namespace; readonly linkIndex: number | undefined }
   | { readonly kind: 'neighbours'; readonly ns: Namespace; readonly linkIndex: number | undefined }
   | { readonly kind: 'createNamespace' | 'deleteNamespace'; readonly path: string }
   | { readonly kind: 'watch'; readonly ns: Namespace; readonly watch: number }

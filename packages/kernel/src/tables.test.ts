@@ -28,6 +28,14 @@ test('addresses of both families are put, put again, listed and removed; IPv6 is
     const listed = (await kernel.addresses(ns, call)).filter(({ address }) => !address.startsWith('fe80:'))
     t.deepEqual(listed.map(({ address }) => address).sort(), ['10.1.2.3/20', '10.9.9.9/32', 'fd00::2:3/64'])
     t.true(listed.every(({ linkIndex }) => linkIndex === link?.ifindex))
+    const own = (await kernel.addressesOf(ns, link?.ifindex, call)).filter(({ address }) => !address.startsWith('fe80:'))
+    t.deepEqual(own, listed)
+    t.deepEqual(
+      await kernel
+        .addressesOf(ns, (await kernel.link(ns, 'b', call))?.index ?? 0, call)
+        .then((all) => all.filter(({ linkIndex }) => linkIndex === link?.ifindex)),
+      [],
+    )
     await kernel.run(
       [
         { op: 'address.delete', ns, name: 'a', address: '10.9.9.9/32' },

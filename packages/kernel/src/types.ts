@@ -350,6 +350,8 @@ export interface Kernel {
   /** One link by name, undefined when absent; far cheaper than a dump. */
   link(ns: Namespace, name: string, call: Call): Promise<LinkInfo | undefined>
   addresses(ns: Namespace, call: Call): Promise<readonly AddressInfo[]>
+  /** Of one link, by its index: what is read does not grow with the number of links. */
+  addressesOf(ns: Namespace, linkIndex: number, call: Call): Promise<readonly AddressInfo[]>
   routes(ns: Namespace, call: Call): Promise<readonly RouteInfo[]>
   /** Neighbours and forwarding entries of one link, or of the namespace. */
   neighbours(ns: Namespace, linkIndex: number | undefined, call: Call): Promise<readonly NeighbourInfo[]>

@@ -52,7 +52,7 @@ async function checkHostSide({ context: { kernel } }: CheckParts, network: Netwo
   }
   differences.push(...linkDifferences(wanted.hostEnd, host, wanted.mtu))
   if (bridge?.up === true && network.gateways.length > 0) {
-    const has = (await kernel.addresses(wanted.ns, call)).filter(({ linkIndex }) => linkIndex === bridge.index)
+    const has = await kernel.addressesOf(wanted.ns, bridge.index, call)
     for (const gateway of network.gateways)
       if (!has.some(({ address }) => address === gateway)) differences.push(`gateway address ${gateway} is not on ${network.bridge}`)
   }

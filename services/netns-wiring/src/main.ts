@@ -19,7 +19,7 @@ import { portsInUse } from './proc.adapter.ts'
 import { Publisher } from './publisher.ts'
 import { Reconciler } from './reconcile.ts'
 import { Registration } from './registration.ts'
-import { findUnderlay, sameUnderlay } from './underlay.ts'
+import { findUnderlay, isThere, sameUnderlay } from './underlay.ts'
 import { VfHost } from './vf/host.ts'
 import { realSurroundings, type VfSurroundings } from './vf/surroundings.ts'
 import { Ways } from './ways.ts'
@@ -69,8 +69,9 @@ export const wiringService: ServiceMain<WiringParts, WiringConfig> = {
     const parts = { context, fabric, networks, endpoints, vfs, lone, nulls, publisher, vxlanTable, bridgeTable, forwardPolicy, registration }
     const reconciler: Reconciler = new Reconciler({ ...parts, graceMs: config.orphanGraceMs })
 
-    const lookAtUnderlay = (signal: AbortSignal) =>
+    const lookAtUnderlay = (signal: AbortSignal, when: 'always' | 'unless it is there' = 'always') =>
       background(context, startTimeoutMs, signal, async (call) => {
+        if (when !== 'always' && context.underlay !== undefined && (await isThere(kernel, hostNamespace, context.underlay, call))) return
         const found = await findUnderlay(kernel, hostNamespace, config.underlay, call)
         if (sameUnderlay(found, context.underlay)) return
         // An address that is gone for a moment takes nothing down; the devices keep their last one.
@@ -105,7 +106,8 @@ export const wiringService: ServiceMain<WiringParts, WiringConfig> = {
         serving = await bus.serve(busServices.wiring, wiringHandlers({ ...parts, ways: new Ways(parts), orphans: (call) => reconciler.orphans(call) }), {
           host,
         })
-        jobs.every('underlay', underlayPollMs, lookAtUnderlay)
+        jobs.every('underlay', underlayPollMs, (jobSignal) => lookAtUnderlay(jobSignal, 'unless it is there'))
+        jobs.every('choice of the underlay', config.reconcileMs, (jobSignal) => lookAtUnderlay(jobSignal))
         jobs.once('registration', (jobSignal) => registration.run(jobSignal))
         jobs.once('adoption', (jobSignal) => reconciler.untilInformed(jobSignal))
         jobs.every('reconcile', config.reconcileMs, (jobSignal) => reconciler.round(jobSignal))

@@ -155,8 +155,8 @@ export class HostNetworks {
       kernel.link(ns, shape.bridge, call),
       shape.vxlan === undefined ? undefined : kernel.link(ns, shape.vxlan.name, call),
     ])
-    const dump = bridge !== undefined && shape.gateways.length > 0 ? await kernel.addresses(ns, call) : []
-    const addresses = dump.filter(({ linkIndex }) => linkIndex === bridge?.index).map(({ address }) => address)
+    const has = bridge !== undefined && shape.gateways.length > 0 ? await kernel.addressesOf(ns, bridge.index, call) : []
+    const addresses = has.map(({ address }) => address)
     const plan = planNetwork(shape, ns, hostNs, { bridge, vxlan, addresses })
     for (const name of plan.remove) await kernel.removeLink(ns, name, call)
     if (plan.steps.length === 0) return false

@@ -19,6 +19,13 @@ export async function findUnderlay(kernel: Kernel, ns: Namespace, choice: Underl
   return chooseUnderlay(choice, links, addresses, routes)
 }
 
+/** Whether a choice made earlier is still one that can be made: what is read does not grow with the endpoints on the host. */
+export async function isThere(kernel: Kernel, ns: Namespace, underlay: Underlay, call: Call): Promise<boolean> {
+  const link = await kernel.link(ns, underlay.interface, call)
+  if (link?.mtu !== underlay.mtu) return false
+  return (await kernel.addressesOf(ns, link.index, call)).some(({ address }) => withoutLength(address) === underlay.address)
+}
+
 /** The given address; else a global address (IPv4 first) of the given interface, or of the one with the default route. */
 export function chooseUnderlay(
   choice: UnderlayChoice,

@@ -36,8 +36,9 @@ export function deleteAddress(writer: MessageWriter, sequence: number, index: nu
   })
 }
 
-export function dumpAddresses(writer: MessageWriter, sequence: number): void {
-  writer.message(c.RTM_GETADDR, c.NLM_F_REQUEST | c.NLM_F_DUMP, sequence, () => writer.zero(8))
+/** Of one link or of all: with NETLINK_GET_STRICT_CHK the kernel (5.0) heeds the index. */
+export function dumpAddresses(writer: MessageWriter, sequence: number, linkIndex = 0): void {
+  writer.message(c.RTM_GETADDR, c.NLM_F_REQUEST | c.NLM_F_DUMP, sequence, () => writer.zero(4).u32(linkIndex))
 }
 
 export function readAddress(reader: MessageReader, message: Message): AddressInfo | undefined {

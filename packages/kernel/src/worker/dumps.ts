@@ -18,7 +18,7 @@ export function startDump(namespaces: Namespaces, request: Dump): Generator<unde
     case 'links':
       return onOwnSocket(namespaces, request.ns, (socket) => socket.dump(dumpLinks, readLink))
     case 'addresses':
-      return onOwnSocket(namespaces, request.ns, (socket) => socket.dump(dumpAddresses, readAddress))
+      return onOwnSocket(namespaces, request.ns, (socket) => socket.dump((writer, sequence) => dumpAddresses(writer, sequence, request.linkIndex), readAddress))
     case 'routes':
       return onOwnSocket(namespaces, request.ns, (socket) => socket.dump(dumpRoutes, readRoute))
     case 'neighbours':

@@ -127,7 +127,8 @@ export class NetlinkSocket {
 
   /**
    * Reads a table, one received piece a turn, so that requests can go between. A table that changed while it was read
-   * (NLM_F_DUMP_INTR) is read again.
+   * (NLM_F_DUMP_INTR) is read again, every other time in one go: on a host where endpoints come and go all the time, a large
+   * table would be changed by what goes between each time.
    */
   *dump<T>(
     build: (writer: MessageWriter, sequence: number) => void,
@@ -153,7 +154,7 @@ export class NetlinkSocket {
           const value = read(reader, message)
           if (value !== undefined) values.push(value)
         })
-        if (!done) yield
+        if (!done && attempt % 2 === 0) yield
       }
       if (!interrupted) return values
       yield

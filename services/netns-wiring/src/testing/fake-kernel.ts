@@ -221,6 +221,9 @@ export class FakeKernel implements Kernel {
   async addresses(ns: Namespace) {
     return this.#of(ns).addresses
   }
+  async addressesOf(ns: Namespace, linkIndex: number) {
+    return this.#of(ns).addresses.filter((address) => address.linkIndex === linkIndex)
+  }
   async routes() {
     return []
   }
