@@ -12,7 +12,12 @@ export async function startOurs(scope: LabScope, dir: string): Promise<Ours> {
   const underlay = createUnderlay({ hosts: 1 })
   scope.defer('underlay', () => underlay.remove())
   const hostNetns = `/run/netns/${underlay.hosts[0]?.name}`
-  const heddle = await startHeddle(scope, { host: 'weaver', netns: hostNetns, dir: join(dir, 'heddle'), config: { wiring: { underlay: { interface: 'eth0' } } } })
+  const heddle = await startHeddle(scope, {
+    host: 'weaver',
+    netns: hostNetns,
+    dir: join(dir, 'heddle'),
+    config: { wiring: { underlay: { interface: 'eth0' } } },
+  })
   return {
     heddle,
     options: {

@@ -1,7 +1,7 @@
 /** The plugin on trial: how it is called, the host it runs on, and what it says of itself. */
 import { readFileSync } from 'node:fs'
 import { type CniOutcome, type CniRuntime, cniRuntime, type LabScope, run } from '@heddle/testkit'
-import { linksOf } from './kernel.ts'
+import { ip, linksOf } from './kernel.ts'
 import { type CniVersion, cniVersions, isAtLeast, isKnown } from './versions.ts'
 
 export interface SubjectOptions {
@@ -23,7 +23,7 @@ export interface SubjectOptions {
   readonly exclusive: boolean
 }
 
-let hosts = 0
+let namespaces = 0
 
 export class Subject {
   readonly options: SubjectOptions
@@ -55,7 +55,7 @@ export class Subject {
     const versions = versionsIn(await call({ command: 'VERSION', config: { cniVersion: '1.0.0' } }), options.config['cniVersion'])
     const version = versions.toSorted((a, b) => (isAtLeast(a, b) ? 1 : -1)).at(-1) ?? '1.0.0'
     const parts = { options, host, call, cleanUp: call, versions, version }
-    const shared = await linksThatStay(scope, new Subject({ ...parts, shared: new Set() }))
+    const shared = await linksThatStay(new Subject({ ...parts, shared: new Set() }))
     return new Subject({ ...parts, shared })
   }
 
@@ -72,7 +72,7 @@ export class Subject {
   async ensureLinks(): Promise<void> {
     if (this.options.links.length === 0) return
     const there = new Set((await linksOf(this.host)).map(({ name }) => name))
-    const inHost = (...args: string[]) => run(['nsenter', `--net=${this.host}`, 'ip', 'link', ...args])
+    const inHost = (...args: string[]) => ip(this.host, 'link', ...args)
     for (const [index, name] of this.options.links.entries()) {
       if (there.has(name)) continue
       const peer = `wire${index}`
@@ -85,12 +85,18 @@ export class Subject {
   }
 }
 
-async function ownHost(scope: Pick<LabScope, 'defer'>): Promise<string> {
-  const name = `hdconf-${process.pid}-host${++hosts}`
+/** A namespace of this process, and how it is unmade. */
+async function newNamespace(purpose: string): Promise<{ readonly path: string; readonly remove: () => Promise<unknown> }> {
+  const name = `hdconf-${process.pid}-${purpose}${++namespaces}`
   await run(['ip', 'netns', 'add', name])
-  scope.defer(name, () => run(['ip', 'netns', 'delete', name]))
-  await run(['ip', '-n', name, 'link', 'set', 'lo', 'up'])
-  return `/run/netns/${name}`
+  return { path: `/run/netns/${name}`, remove: () => run(['ip', 'netns', 'delete', name]) }
+}
+
+async function ownHost(scope: Pick<LabScope, 'defer'>): Promise<string> {
+  const { path, remove } = await newNamespace('host')
+  scope.defer(path, remove)
+  await ip(path, 'link', 'set', 'lo', 'up')
+  return path
 }
 
 function versionsIn({ json }: CniOutcome, configured: unknown): readonly CniVersion[] {
@@ -100,14 +106,16 @@ function versionsIn({ json }: CniOutcome, configured: unknown): readonly CniVers
 }
 
 /** A container comes and goes before the first rule: what is on the host after that belongs to the network. */
-async function linksThatStay(scope: Pick<LabScope, 'defer'>, subject: Subject): Promise<ReadonlySet<string>> {
+async function linksThatStay(subject: Subject): Promise<ReadonlySet<string>> {
   await subject.ensureLinks()
-  const name = `hdconf-${process.pid}-warm${hosts}`
-  await run(['ip', 'netns', 'add', name])
-  scope.defer(name, () => run(['ip', 'netns', 'delete', name]))
-  const call = { containerId: 'warm-up', netns: `/run/netns/${name}`, ifname: subject.options.ifname, config: subject.config() } as const
-  await subject.call({ command: 'ADD', ...call })
-  await subject.call({ command: 'DEL', ...call })
+  const { path, remove } = await newNamespace('warm')
+  const call = { containerId: 'warm-up', netns: path, ifname: subject.options.ifname, config: subject.config() } as const
+  try {
+    await subject.call({ command: 'ADD', ...call })
+    await subject.call({ command: 'DEL', ...call })
+  } finally {
+    await remove()
+  }
   return new Set((await linksOf(subject.host)).map((link) => link.name))
 }
 
