@@ -30,7 +30,7 @@ export async function checkEndpoint(parts: CheckParts, network: Network, endpoin
   const wanted = endpointShape(endpoint, shape, ns, context.hostNs)
   const [host, sandbox, ...others] = await Promise.all([
     checkHostSide(parts, shape, wanted, call),
-    wanted.handover ? [] : checkSandbox(parts, wanted, endpoint.sandbox, endpoint.addresses, routes, call),
+    wanted.handover ? ([] as string[]) : checkSandbox(parts, wanted, endpoint.sandbox, endpoint.addresses, routes, call),
     networks.present.get(network.id)?.peers?.differences(call) ?? [],
     checkPorts(parts, endpoint, call),
   ])
