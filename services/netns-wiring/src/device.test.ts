@@ -159,8 +159,8 @@ test.serial('a device that is in use, or that is not there, is refused with the 
     [{ name: 'nic9' }, 'device-unknown', /host h1 has no device nic9/],
     [{ mac: '02:00:00:00:99:01' }, 'device-unknown', /no device with MAC 02:00:00:00:99:01/],
     [{ pci: '0000:ff:1f.7' }, 'device-unknown', /no device at 0000:ff:1f.7/],
-    [{}, 'invalid-argument', /names its device not at all/],
-    [{ name: 'nic0', mac }, 'invalid-argument', /more than once/],
+    [{}, 'invalid-argument', /names no device/],
+    [{ name: 'nic0', mac }, 'invalid-argument', /in 2 ways/],
     [{ name: 'br9' }, 'unsupported', /device br9 cannot be given away/],
   ]
   for (const [parent, code, text] of cases) {

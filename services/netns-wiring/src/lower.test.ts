@@ -187,8 +187,8 @@ test.serial('what cannot be is refused with field and remedy, and leaves nothing
   const cases: [object, object, RegExp][] = [
     [{ name: 'eth9' }, { code: 'device-unknown', field: 'network.parent.name' }, /host h1 has no link eth9/],
     [{ name: 'eth9.5' }, { code: 'device-unknown' }, /has no link eth9, on which eth9\.5 would stand/],
-    [{ name: '' }, { code: 'invalid-argument', field: 'network.parent.name' }, /names no parent/],
-    [{ name: 'eth0', mode: 'l2' }, { code: 'invalid-argument', field: 'network.parent.mode' }, /"l2" is no mode of macvlan/],
+    [{ name: '' }, { code: 'invalid-argument', field: 'network.parent.name' }, /needs a parent/],
+    [{ name: 'eth0', mode: 'l2' }, { code: 'invalid-argument', field: 'network.parent.mode' }, /mode l2 is of networks of kind ipvlan/],
     [{ name: 'nic0w' }, { code: 'device-in-use', field: 'network.parent.name' }, /nic0w is a port of a bridge/],
   ]
   for (const [parent, like, text] of cases) {

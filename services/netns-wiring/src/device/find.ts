@@ -1,6 +1,6 @@
 /** A device of the host by its name, MAC or PCI address, and whether it may be given away. Reads only. */
-import type { Network, ParentLink } from '@heddle/contract'
-import { type Call, checkInterfaceName, checkPci, HeddleError, invalid, raceCall } from '@heddle/core'
+import { type Network, ParentLink } from '@heddle/contract'
+import { type Call, checkParent, HeddleError, invalid, raceCall } from '@heddle/core'
 import type { LinkInfo, Sysfs } from '@heddle/kernel'
 import { isOurs, parseEndpointAlias } from '../domain/names.ts'
 import type { HostContext } from '../host-context.ts'
@@ -15,18 +15,9 @@ export interface FindParts {
   readonly all: (call: Call) => Promise<ReadonlyMap<string, Held>>
 }
 
-/** Exactly one of them, in canonical form. Throws invalid-argument. */
-export function wishOf({ name, parent }: Network): ParentLink {
-  const given = [parent?.name, parent?.mac, parent?.pci].filter((one) => one !== undefined && one !== '')
-  if (parent === undefined || given.length !== 1) {
-    throw invalid(
-      'network.parent',
-      `network ${name} of kind host-device names its device ${given.length === 0 ? 'not at all' : 'more than once'}`,
-      'give one of name, mac and pci',
-    )
-  }
-  if (parent.name !== '') checkInterfaceName(parent.name, 'network.parent.name')
-  return parent.pci === '' ? { ...parent, mac: parent.mac.toLowerCase() } : { ...parent, pci: checkPci(parent.pci, 'network.parent.pci') }
+/** One of its name, MAC and PCI address, in canonical form. Throws invalid-argument. */
+export function wishOf({ kind, parent }: Network): ParentLink {
+  return checkParent(kind, parent, 'network.parent') ?? ParentLink.create()
 }
 
 export const wishText = ({ name, mac, pci }: ParentLink): string => name || (mac === '' ? `at ${pci}` : `with MAC ${mac}`)

@@ -1,6 +1,6 @@
 /** macvlan, ipvlan and vlan: a link that stands on one of the host, made where it stays. */
 import type { Endpoint, Network } from '@heddle/contract'
-import { type Call, HeddleError } from '@heddle/core'
+import { type Call, HeddleError, hasGivenMac, isRoutedByLink } from '@heddle/core'
 import type { Step } from '@heddle/kernel'
 import { markOf } from '../domain/marks.ts'
 import { interfaceExists, kernelFailure, refusalOf } from '../errors.ts'
@@ -8,7 +8,7 @@ import type { HostContext } from '../host-context.ts'
 import type { Place, Places } from '../lone/places.ts'
 import type { Held, Plan, Source, Target } from '../lone/source.ts'
 import type { Parents } from './parents.ts'
-import { addStep, checkMtu, isRouted, type LowerShape, lowerShape, shapeDifferences, sharesMac } from './shape.ts'
+import { addStep, checkMtu, type LowerShape, lowerShape, shapeDifferences } from './shape.ts'
 
 export interface LowerParts {
   readonly context: HostContext
@@ -39,7 +39,7 @@ export class LowerLinks implements Source {
     const add = addStep(shape, network, endpoint, target, context.hostNs, alias)
     return {
       steps: [...parent.steps, add],
-      mac: sharesMac(shape) ? parent.link.mac : endpoint.mac,
+      mac: hasGivenMac(network) ? parent.link.mac : endpoint.mac,
       undo: (late) => parents.undo(parent, network.id, late),
     }
   }
@@ -93,10 +93,10 @@ export class LowerLinks implements Source {
     return shapeDifferences(shape, network, endpoint, link, await this.#parts.parents.link(shape.parent, call))
   }
 
-  /** Docker's link is not up yet: then from the parent, which those outside the host hear. */
+  /** Routed by the host it has no frames that a neighbour could learn from. Docker's link is not up yet: then from the parent, which those outside the host hear. */
   announce(network: Network, { ns, name, sandbox }: Target, mac: string, addresses: readonly string[]): Step[] {
     const shape = lowerShape(network)
-    if (isRouted(shape) || (sandbox === '' && shape.kind === 'vlan')) return []
+    if (isRoutedByLink(network) || (sandbox === '' && shape.kind === 'vlan')) return []
     const from = sandbox === '' ? { ns: this.#parts.context.hostNs, name: shape.parent } : { ns, name }
     return [{ op: 'announce', ...from, mac, addresses, tolerate: ['ENODEV', 'ENETDOWN'] }]
   }
