@@ -27,7 +27,11 @@ export function stageBefore(
     const started = await startDockerHosts({ scope, dir, signal: new AbortController().signal }, options)
     stage = { ...started, scope, dir, host: started.hosts[0] as DockerHost }
   })
-  test.after.always(() => scope.close())
+  test.after.always(async () => {
+    // A dockerd that outlives its plugin would wait for it at the end of each container.
+    await Promise.all((stage?.hosts ?? []).map(({ dockerd }) => dockerd.halt()))
+    await scope.close()
+  })
   return (body) => async (t) => {
     if (stage !== undefined) return body(t, stage)
     t.log(`skipped: ${reason}`)

@@ -88,7 +88,7 @@ test.serial(
     await one.docker('network rm blue')
     t.is(await two.docker('exec web-2 wget -q -O - http://10.5.0.77/'), 'web-2')
     t.true((await remains(one)).includes('network blue'))
-    await one.docker(`network create ${blue} blue`)
+    await one.docker(`network create ${blue} --ipv6 blue`)
     await serving(one, 'web-1', '--network blue')
     await reachEachOther(t, stage)
     await Promise.all([one.docker('rm --force web-1'), two.docker('rm --force web-2')])
