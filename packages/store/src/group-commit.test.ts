@@ -1,4 +1,4 @@
-import { HeddleError, withCall } from '@heddle/core'
+import { HeddleError, systemClock, withCall } from '@heddle/core'
 import test from 'ava'
 import fc from 'fast-check'
 import { defaultLimits, GroupCommit, keyOf, measure, takeBatch } from './group-commit.ts'
@@ -53,35 +53,65 @@ test('batches cover the queue, keep to the limits, and none writes or compares w
 test('what arrives together leaves together, what arrives meanwhile waits for the next request', async (t) => {
   const sizes: number[] = []
   const open: (() => void)[] = []
-  const group = new GroupCommit({
-    transact: (transactions) => {
+  const port = {
+    transact: (transactions: readonly Transaction[]) => {
       sizes.push(transactions.length)
-      return new Promise((resolve) => open.push(() => resolve(transactions.map(() => ok))))
+      return new Promise<Committed[]>((resolve) => open.push(() => resolve(transactions.map(() => ok))))
     },
-  })
+  }
+  let moment: (() => void) | undefined
+  const clock = {
+    ...systemClock,
+    after: (_delayMs: number, callback: () => void) => {
+      moment = callback
+      return () => {}
+    },
+  }
+  const group = new GroupCommit(port, clock)
+  const turn = () => new Promise((resolve) => setImmediate(resolve))
   await withCall({ timeoutMs: 10_000 }, async (call) => {
     const first = Array.from({ length: 10 }, (_, index) => group.submit(put(`a${index}`), call))
-    await new Promise((resolve) => setImmediate(resolve))
+    await turn()
     const second = Array.from({ length: 5 }, (_, index) => group.submit(put(`b${index}`), call))
-    await new Promise((resolve) => setImmediate(resolve))
+    await turn()
     t.deepEqual(sizes, [10])
     open[0]?.()
     t.true((await Promise.all(first)).every(({ batchSize }) => batchSize === 10))
-    await new Promise((resolve) => setImmediate(resolve))
+    // Those answered may ask again in a moment.
+    const third = group.submit(put('c'), call)
+    await turn()
+    t.deepEqual(sizes, [10])
+    moment?.()
+    const fourth = Array.from({ length: 6 }, (_, index) => group.submit(put(`d${index}`), call))
     open[1]?.()
-    await Promise.all(second)
-    t.deepEqual(sizes, [10, 5])
+    await Promise.all([...second, third])
+    await turn()
+    // As many wait as were carried: nothing is waited for.
+    t.deepEqual(sizes, [10, 6, 6])
+    open[2]?.()
+    await Promise.all(fourth)
+  })
+})
+
+test('a lone transaction waits for nothing, and nothing waits after it', async (t) => {
+  const clock = { ...systemClock, after: () => t.fail('a moment was waited for') as never }
+  const group = new GroupCommit({ transact: async (transactions) => transactions.map(() => ok) }, clock)
+  await withCall({ timeoutMs: 10_000 }, async (call) => {
+    for (const name of ['a', 'b', 'c']) t.is((await group.submit(put(name), call)).batchSize, 1)
   })
 })
 
 test('what is no longer wanted when its turn comes is never sent', async (t) => {
   const sent: Transaction[] = []
-  const group = new GroupCommit({
-    transact: async (transactions) => {
-      sent.push(...transactions)
-      return transactions.map(() => ok)
+  const group = new GroupCommit(
+    {
+      transact: async (transactions) => {
+        sent.push(...transactions)
+        return transactions.map(() => ok)
+      },
     },
-  })
+    systemClock,
+  )
   const caller = new AbortController()
   const dropped = withCall({ timeoutMs: 10_000, signal: caller.signal }, (call) => group.submit(put('dropped'), call))
   const kept = withCall({ timeoutMs: 10_000 }, (call) => group.submit(put('kept'), call))
@@ -94,14 +124,17 @@ test('what is no longer wanted when its turn comes is never sent', async (t) => 
 
 test('a request that is refused as a whole is split, one that was lost is not repeated here', async (t) => {
   const sizes: number[] = []
-  const group = new GroupCommit({
-    transact: async (transactions) => {
-      sizes.push(transactions.length)
-      if (transactions.some(({ write }) => write.some((item) => keyOf(item) === 'bad'))) throw etcdFailure('malformed', 'internal', 'no')
-      if (transactions.some(({ write }) => write.some((item) => keyOf(item) === 'lost'))) throw etcdFailure('no-reply', 'unavailable', 'silence')
-      return transactions.map(() => ok)
+  const group = new GroupCommit(
+    {
+      transact: async (transactions) => {
+        sizes.push(transactions.length)
+        if (transactions.some(({ write }) => write.some((item) => keyOf(item) === 'bad'))) throw etcdFailure('malformed', 'internal', 'no')
+        if (transactions.some(({ write }) => write.some((item) => keyOf(item) === 'lost'))) throw etcdFailure('no-reply', 'unavailable', 'silence')
+        return transactions.map(() => ok)
+      },
     },
-  })
+    systemClock,
+  )
   await withCall({ timeoutMs: 10_000 }, async (call) => {
     const outcomes = await Promise.allSettled(['a', 'bad', 'b'].map((name) => group.submit(put(name), call)))
     t.deepEqual(

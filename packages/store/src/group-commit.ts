@@ -1,10 +1,11 @@
 /**
  * Group commit: transactions that arrive together leave as nested transactions of one request, each with its own
- * conditions. What arrives while a request is under way waits for the next one; no timer adds latency. One request at a
- * time: each costs etcd a write to its log and both sides far more than a transaction in it, and the longer one takes, the
- * more the next one carries.
+ * conditions. What arrives while a request is under way waits for the next one. One request at a time: each costs etcd a
+ * write to its log and both sides far more than a transaction in it, and the longer one takes, the more the next one
+ * carries. In a crowd those just answered ask again within a moment, so the next request gives them that moment; a lone
+ * transaction waits for nothing.
  */
-import { type Call, HeddleError } from '@heddle/core'
+import { type Call, type Clock, HeddleError } from '@heddle/core'
 import { attemptMs } from './attempts.ts'
 import { type EtcdPort, reasonOf } from './port.ts'
 import type { Committed, Compare, Transaction, Write } from './types.ts'
@@ -17,6 +18,9 @@ export interface GroupCommitLimits {
 }
 
 export const defaultLimits: GroupCommitLimits = { maxOps: 128, maxBytes: 1 << 20 }
+
+/** After a request that carried several, until as many wait again. */
+const gatherMs = 1
 
 export interface Submitted {
   readonly committed: Committed
@@ -37,13 +41,15 @@ interface Entry {
 
 export class GroupCommit {
   readonly #port: Pick<EtcdPort, 'transact'>
+  readonly #clock: Clock
   readonly #limits: GroupCommitLimits
   #queue: Entry[] = []
   #flying = false
   #scheduled = false
 
-  constructor(port: Pick<EtcdPort, 'transact'>, limits: GroupCommitLimits = defaultLimits) {
+  constructor(port: Pick<EtcdPort, 'transact'>, clock: Clock, limits: GroupCommitLimits = defaultLimits) {
     this.#port = port
+    this.#clock = clock
     this.#limits = limits
   }
 
@@ -71,8 +77,12 @@ export class GroupCommit {
     if (batch.length === 0) return
     this.#flying = true
     void this.#send(batch).finally(() => {
-      this.#flying = false
-      this.#pump()
+      const next = () => {
+        this.#flying = false
+        this.#pump()
+      }
+      if (batch.length > 1 && this.#queue.length < batch.length) this.#clock.after(gatherMs, next)
+      else next()
     })
   }
 

@@ -23,7 +23,7 @@ export class EtcdStore implements Store {
     this.#port = this.#health.port
     this.#clock = clock
     this.#logger = logger
-    this.#group = new GroupCommit(this.#port, limits)
+    this.#group = new GroupCommit(this.#port, clock, limits)
   }
 
   get healthy(): boolean {
