@@ -53,6 +53,29 @@ test('an undo that fails does not hide the first failure', async (t) => {
   await stop()
 })
 
+test('a MAC that is another’s is refused before any link has it; one that is free is attached, and again with the same wish', async (t) => {
+  const { fake, parts, stop } = await startParts()
+  addBlue(fake)
+  const wish = wishOf(parts)
+  const asking = { ...wish, endpoint: { ...wish.endpoint, mac: '02:aa:bb:cc:dd:ee' } }
+  fake.faults.set('networks.putEndpoint', new HeddleError('mac-taken', 'the MAC is taken'))
+  await t.throwsAsync(
+    within(5000, (call) => attach(parts, asking, call)),
+    { message: 'the MAC is taken' },
+  )
+  t.deepEqual(
+    fake.calls.filter((name) => name === 'wiring.prepare' || name === 'wiring.attach'),
+    [],
+  )
+  t.deepEqual(leftovers(fake), none)
+  fake.faults.clear()
+  for (const time of ['first', 'again']) {
+    const { endpoint } = await within(5000, (call) => attach(parts, asking, call))
+    t.like(endpoint, { mac: '02:aa:bb:cc:dd:ee', state: 'wired' }, time)
+  }
+  await stop()
+})
+
 test('a network that was deleted and made again behind the directory is found by the second try', async (t) => {
   const { fake, parts, stop } = await startParts()
   const old = addBlue(fake)

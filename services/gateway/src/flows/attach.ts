@@ -81,6 +81,8 @@ async function attachTo(parts: FlowParts, network: Network, wish: AttachWish, ca
   const vfPlan = network.kind === 'sriov' ? planVf(network, wish.vf) : undefined
   const ports = boundPorts(network, wish.endpoint.ports)
   const common = { aliases: [], ...wish.endpoint, ports, networkId: network.id, networkName: network.name, networkKind: network.kind, host }
+  // It may be another's: until the record says that it is not, no port may take its frames.
+  const asksForMac = vfPlan === undefined && wish.endpoint.mac !== ''
   const macWithoutVf = vfPlan === undefined ? macFor(network, wish.endpoint.mac, id) : ''
 
   await parts.endpoints.freed(call)
@@ -89,6 +91,8 @@ async function attachTo(parts: FlowParts, network: Network, wish: AttachWish, ca
     const prepare = async () => {
       if (vfPlan !== undefined) claimed = await claimVf(parts, network, vfPlan, wish.endpoint, call)
       const draft = { ...common, mac: claimed?.mac ?? macWithoutVf, vf: claimed?.attachment }
+      const recorded = asksForMac ? await findEndpoint(parts, id, call) : undefined
+      if (asksForMac && recorded?.mac !== draft.mac) return { draft, existed: recorded !== undefined }
       const { existed } = await wiring.prepare({ network, endpoint: draft }, call)
       return { draft, existed }
     }
@@ -126,8 +130,10 @@ async function attachTo(parts: FlowParts, network: Network, wish: AttachWish, ca
     const routes = given === undefined ? routesOf(network, addresses, wish) : [...given.routes, ...wish.routes]
     const endpoint = { ...draft, addresses: [...addresses], state: 'wired', ipam: wish.given?.plugin }
     undo.add('forget the endpoint', (late) => networks.deleteEndpoint({ id }, late))
+    const put = () => networks.putEndpoint({ endpoint, claimRevision }, call)
+    const recorded = asksForMac ? await put() : undefined
     const [record, wired] = await together([
-      networks.putEndpoint({ endpoint, claimRevision }, call),
+      recorded ?? put(),
       wiring.attach({ network, endpoint, routes }, call),
       ports.length === 0 ? undefined : wiring.publishPorts({ endpointId: id, network, addresses: addresses.map(bare), ports }, call),
     ])
