@@ -20,6 +20,8 @@ export function criConfig({ sandboxImage, handlers = {} }: CriOptions): string {
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "/opt/cni/bin"
     conf_dir = "/etc/cni/net.d"
+  [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+    runtime_type = "io.containerd.runc.v2"
 ${Object.entries(handlers).map(handlerConfig).join('')}`
 }
 
