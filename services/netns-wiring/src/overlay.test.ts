@@ -15,6 +15,11 @@ const a = { id: 'ep-a', addresses: ['10.1.0.2/24', 'fd00:1::2/64'] }
 const b = { id: 'ep-b', addresses: ['10.1.0.3/24', 'fd00:1::3/64'] }
 const macB = macOf('ep-b')
 
+async function detach(host: WiredHost, id: string): Promise<void> {
+  await within((call) => host.wiring.detach({ endpointId: id }, call))
+  lab.brains.delete(id)
+}
+
 /** Packets a link of the fabric has received and sent. */
 async function packets(host: WiredHost, link: string): Promise<{ rx: number; tx: number }> {
   const [{ stats64 }] = JSON.parse(await inside(host.fabric, 'ip', '-j', '-s', 'link', 'show', link))
@@ -73,6 +78,19 @@ test.serial('an address nobody has is neither answered nor flooded over the unde
   const before = await sent()
   t.false(await pings(sandboxA, '10.1.0.99', 1))
   t.is(await sent(), before)
+})
+
+test.serial('who talked to an address hears at once that another endpoint has it, though ARP does not cross the underlay', async (t) => {
+  const sandboxA = lab.brains.endpoints.get(a.id)?.sandbox ?? ''
+  const believes = async () => [...(await inside(sandboxA, 'ip', 'neigh')).matchAll(/^(\S*:3|10\.1\.0\.3) .*lladdr (\S+)/gm)].map(([, , mac]) => mac)
+  t.deepEqual(new Set(await believes()), new Set([macB]))
+  await detach(two, b.id)
+  await lab.attach(two, blue(), 'ep-c', b.addresses)
+  await until('it is believed', async () => (await believes()).every((mac) => mac === macOf('ep-c')))
+  t.true(await pings(sandboxA, '10.1.0.3', 1))
+  await detach(two, 'ep-c')
+  await lab.attach(two, blue(), b.id, b.addresses)
+  await until('the first is believed again', async () => (await believes()).every((mac) => mac === macB))
 })
 
 test.serial('a spoofed source MAC does not leave its port', async (t) => {

@@ -223,6 +223,13 @@ export class PeerSync {
     } catch (error) {
       throw kernelFailure(error, steps, kernel)
     }
+    const moved = [...this.#entries.takeMoved()]
+    const announcement = { op: 'announce', ns: place.ns, name: place.bridge, tolerate: ['ENODEV', 'ENETDOWN'] } as const
+    if (moved.length > 0)
+      await kernel.run(
+        moved.map(([mac, addresses]) => ({ ...announcement, mac, addresses })),
+        call,
+      )
   }
 
   /** Per device, never the whole namespace: dumps grow faster than their tables. */

@@ -56,6 +56,23 @@ test('a MAC taken over by a new endpoint survives the old one being deleted late
   t.is(entries.tracker.desired.get('vxlan 02:00:00:00:00:77'), '192.0.2.3')
 })
 
+test('an address that another endpoint takes over is announced, from wherever the other one was, and only once', (t) => {
+  const entries = new PeerEntries('a', '192.0.2.1')
+  const mac = (n: number) => `02:00:00:00:00:0${n}`
+  const at = (...peers: ReturnType<typeof peer>[]) => entries.update(all, table(...peers), hosts)
+  at(peer('e1', 'b'), peer('e2', 'a'))
+  t.is(entries.takeMoved().size, 0, 'nobody believed anything else')
+  at()
+  at(peer('e3', 'c', mac(3), ['10.0.0.1', '10.0.0.2']))
+  t.deepEqual([...entries.takeMoved()], [[mac(3), ['10.0.0.1', '10.0.0.2']]])
+  at(peer('e3', 'c', mac(3), ['10.0.0.1', '10.0.0.2']))
+  t.is(entries.takeMoved().size, 0)
+  at(peer('e1', 'a', mac(1), ['10.0.0.1']))
+  t.is(entries.takeMoved().size, 0, 'an endpoint of this host is announced where it is attached')
+  at(peer('e2', 'b', mac(2), ['10.0.0.1']))
+  t.deepEqual([...entries.takeMoved()], [[mac(2), ['10.0.0.1']]])
+})
+
 test('the neighbour is put last and removed first', (t) => {
   const keys = ['neighbour 10.0.0.1', 'bridge m1', 'vxlan m1', 'vxlan m2', 'bridge m2', 'neighbour 10.0.0.2']
   const desired = new Map([

@@ -11,6 +11,8 @@ import type { LinkInfo, Namespace, NeighbourInfo, Step } from '@heddle/kernel'
 /** `vxlan mac`, `bridge mac` or `neighbour address`. */
 type EntryKey = string
 const onPort = 'port'
+/** Addresses whose last MAC is remembered; a larger network announces fewer changes, and its containers find out by themselves. */
+const maxRemembered = 16_384
 
 interface Programmed {
   readonly host: string
@@ -29,6 +31,9 @@ export class PeerEntries {
   readonly #vtepOf = new Map<string, string>()
   readonly #uses = new Map<string, number>()
   #dirty = new Set<EntryKey>()
+  /** Address to the MAC of the endpoint that had it last, here or elsewhere: what containers of this host may still believe. */
+  readonly #believed = new Map<string, string>()
+  #moved = new Map<string, string>()
 
   /** `vtep` is this host's own: endpoints here are local, and a device speaks one address family only. */
   constructor(ownHost: string, vtep: string) {
@@ -59,8 +64,23 @@ export class PeerEntries {
     }
   }
 
+  /**
+   * Addresses that are at another MAC now. Nobody's announcement crosses the underlay, so whoever here talked to the endpoint
+   * that had the address before would go on talking to it. By MAC; each is answered once.
+   */
+  takeMoved(): Map<string, string[]> {
+    const byMac = new Map<string, string[]>()
+    for (const [address, mac] of this.#moved) byMac.set(mac, [...(byMac.get(mac) ?? []), address])
+    this.#moved = new Map()
+    return byMac
+  }
+
   #put(peer: Peer): void {
-    if (peer.host === this.#ownHost) return
+    // An endpoint of this host is announced here when it is attached.
+    if (peer.host === this.#ownHost) {
+      this.#believe(peer, false)
+      return
+    }
     const vtep = this.#vtepOf.get(peer.host) ?? ''
     const usable = vtep !== '' && vtep !== this.#own && isIPv6(vtep) === isIPv6(this.#own)
     const keys = usable ? [`vxlan ${peer.mac}`, `bridge ${peer.mac}`, ...peer.addresses.map((address) => `neighbour ${address}`)] : []
@@ -69,11 +89,27 @@ export class PeerEntries {
     if (ofHost === undefined) this.#byHost.set(peer.host, new Set([peer.endpointId]))
     else ofHost.add(peer.endpointId)
     if (!usable) return
+    this.#believe(peer, true)
     this.#uses.set(vtep, (this.#uses.get(vtep) ?? 0) + 1)
     for (const key of keys) {
       this.tracker.setDesired(key, key.startsWith('vxlan') ? vtep : key.startsWith('bridge') ? onPort : peer.mac)
       this.#owner.set(key, peer.endpointId)
       this.#dirty.add(key)
+    }
+  }
+
+  #believe({ addresses, mac }: Peer, announced: boolean): void {
+    for (const address of addresses) {
+      const before = this.#believed.get(address)
+      if (announced && before !== undefined && before !== mac) this.#moved.set(address, mac)
+      else this.#moved.delete(address)
+      // Put last, so that what is forgotten first is what did not change for longest.
+      this.#believed.delete(address)
+      this.#believed.set(address, mac)
+    }
+    for (const [address] of this.#believed) {
+      if (this.#believed.size <= maxRemembered) break
+      this.#believed.delete(address)
     }
   }
 
