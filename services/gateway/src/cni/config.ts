@@ -40,6 +40,8 @@ export interface AddConfig {
   readonly vf: VfWish | undefined
   /** Canonical, or empty. */
   readonly mac: string
+  /** Other names of the container, in lower case. */
+  readonly aliases: readonly string[]
   readonly addresses: readonly string[]
   /** None is to be chosen, and none is given. */
   readonly lacksAddress: boolean
@@ -73,6 +75,7 @@ const addSchema = z.looseObject({
     z.looseObject({
       ips: maybe(texts),
       mac: maybe(text),
+      aliases: maybe(texts),
       dns: maybe(z.looseObject({ servers: maybe(texts), searches: maybe(texts), options: maybe(texts) })),
       portMappings: maybe(z.array(z.looseObject({ hostPort: port, containerPort: port, protocol: maybe(text), hostIP: maybe(text) })).max(4096)),
     }),
@@ -134,6 +137,7 @@ export function parseAdd(config: CniConfig, args: ReadonlyMap<string, string>): 
   return {
     ...definitionOf(config, json.heddle, wantsVf, ipam, ipamPlugin),
     vf: wantsVf ? parseVf(config.json, args) : undefined,
+    aliases: [...new Set((json.runtimeConfig?.aliases ?? []).map((alias) => alias.toLowerCase()))],
     mac: macFromArgs === '' ? canonicalMac(macFromConfig || (json.mac ?? '')) : recoded('invalid-environment', 'CNI_ARGS MAC', () => canonicalMac(macFromArgs)),
     addresses,
     lacksAddress: ipamPlugin === undefined && ipam?.isStatic === true && addresses.length === 0,

@@ -39,6 +39,7 @@ export async function add(parts: FlowParts, { env, config, deviceInfoDir, delega
         interfaceName: env.interfaceName,
         sandbox: env.netns,
         mac: wish.mac,
+        aliases: [...wish.aliases],
         ports: [...wish.ports],
         runtime: 'cni',
       },
