@@ -5,13 +5,14 @@
 import type { AttachResponse, Endpoint, Network, PortMapping, Route } from '@heddle/contract'
 import { type Call, KeyedQueue, undoCall, withCall, withSpan } from '@heddle/core'
 import type { LinkInfo, Namespace, NeighbourInfo, Step } from '@heddle/kernel'
-import { configureSteps, type EndpointShape, endpointPort, endpointShape, portSteps, vethStep } from './domain/endpoint-steps.ts'
+import { configureSteps, type EndpointShape, endpointShape, type PortUse, portFlags, portSteps, vethStep } from './domain/endpoint-steps.ts'
 import { hostEndName, parseEndpointAlias } from './domain/names.ts'
 import { linkDrift, portDrifted } from './domain/network-steps.ts'
 import { interfaceExists, kernelFailure, netnsGone, refusalOf } from './errors.ts'
 import type { Fabric } from './fabric.ts'
 import { background, type HostContext } from './host-context.ts'
 import type { HostNetworks, PresentNetwork } from './networks.ts'
+import { filtersBridged } from './proc.adapter.ts'
 import type { Publisher } from './publisher.ts'
 
 /** How long an attach waits for its network's first snapshot before it goes on without. */
@@ -111,12 +112,14 @@ export class Endpoints {
   }
 
   /** Publishes ports of an endpoint; its port is let send frames back to where they came from. */
-  publish(endpointId: string, addresses: readonly string[], ports: readonly PortMapping[], call: Call): Promise<PortMapping[]> {
+  publish(network: Network, endpointId: string, addresses: readonly string[], ports: readonly PortMapping[], call: Call): Promise<PortMapping[]> {
     return this.#queue.run(endpointId, async () => {
       const given = await this.#publisher.publish(endpointId, addresses, ports, call)
       const { kernel, hostNs } = this.#context
-      // Published before it is attached: the link gets the flag when it is made.
-      await kernel.run([{ op: 'bridge.port', ns: hostNs, name: hostEndName(endpointId), hairpin: true, tolerate: ['ENODEV'] }], call)
+      const isolated = network.bridge?.isolated === true
+      const flags = isolated ? await this.#useOf({ id: endpointId, isolated }, call) : { hairpin: true }
+      // Published before it is attached: the link gets the flags when it is made.
+      await kernel.run([{ op: 'bridge.port', ns: hostNs, name: hostEndName(endpointId), ...flags, tolerate: ['ENODEV'] }], call)
       return given
     })
   }
@@ -167,13 +170,18 @@ export class Endpoints {
     for (const shape of mine) {
       await this.#queue.run(shape.id, async () => {
         const link = links.get(shape.hostEnd)
-        const steps = link === undefined ? [] : portRepair(shape, link, bridge, entries, this.#publisher.has(shape.id))
+        const steps = link === undefined ? [] : portRepair(shape, link, bridge, entries, await this.#useOf(shape, call))
         if (steps.length === 0) return
         await kernel.run(steps, call).catch((error: unknown) => {
           this.#context.logger.warn({ err: kernelFailure(error, steps, kernel), endpoint: shape.id }, 'the port of an endpoint could not be repaired')
         })
       })
     }
+  }
+
+  async #useOf({ id, isolated }: Pick<EndpointShape, 'id' | 'isolated'>, call: Call): Promise<PortUse> {
+    const hairpin = this.#publisher.has(id)
+    return { hairpin, isolated: isolated && !(hairpin && (await filtersBridged(this.#context.hostNs, call))) }
   }
 
   #checkSandbox(endpoint: Endpoint): void {
@@ -214,7 +222,7 @@ export class Endpoints {
     call: Call,
   ): Promise<boolean> {
     const { kernel } = this.#context
-    const after = [...portSteps(shape, this.#publisher.has(shape.id)), ...configure]
+    const after = [...portSteps(shape, await this.#useOf(shape, call)), ...configure]
     let steps: readonly Step[] = [vethStep(shape), ...after]
     for (let attempt = 0; ; attempt++) {
       try {
@@ -302,12 +310,12 @@ export class Endpoints {
   }
 }
 
-function portRepair(shape: EndpointShape, link: LinkInfo, bridge: LinkInfo, entries: readonly NeighbourInfo[], hairpin: boolean): Step[] {
+function portRepair(shape: EndpointShape, link: LinkInfo, bridge: LinkInfo, entries: readonly NeighbourInfo[], use: PortUse): Step[] {
   const enslaved = link.masterIndex === bridge.index
   const known = entries.some(({ table, linkIndex, mac, permanent }) => table === 'bridge' && linkIndex === link.index && mac === shape.mac && permanent)
   return [
     ...linkDrift(shape.hostEnd, shape.ns, link, { mtu: shape.mtu, alias: shape.alias, ...(enslaved ? {} : { master: shape.bridge }) }),
-    ...(enslaved && known && !portDrifted(link, endpointPort) ? [] : portSteps(shape, hairpin)),
+    ...(enslaved && known && !portDrifted(link, portFlags(shape, use)) ? [] : portSteps(shape, use)),
   ]
 }
 

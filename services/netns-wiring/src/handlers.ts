@@ -49,7 +49,7 @@ export function wiringHandlers(parts: HandlerParts): Handlers<WiringDefinition> 
           remedy: 'connect the container to a bridge network as well, and publish from there',
         })
       }
-      return { ports: await endpoints.publish(request.endpointId, request.addresses.map(withoutLength), request.ports, call) }
+      return { ports: await endpoints.publish(network, request.endpointId, request.addresses.map(withoutLength), request.ports, call) }
     },
     async listAttachments(request, call) {
       return {

@@ -240,7 +240,7 @@ export class HostNetworks {
 
 /** What the devices depend on; records of one network come with and without their revision. */
 function sameRecord(a: Network, b: Network): boolean {
-  const facts = ({ kind, vni, mtu, internal, pools }: Network) => JSON.stringify([kind, vni, mtu, internal, pools])
+  const facts = ({ kind, vni, mtu, internal, pools, bridge }: Network) => JSON.stringify([kind, vni, mtu, internal, pools, bridge ?? {}])
   return a === b || facts(a) === facts(b)
 }
 
@@ -248,11 +248,12 @@ function vniElement(vni: number): NftElement {
   return { key: [{ type: 'u24', value: vni }] }
 }
 
-function bridgeElements(shape: NetworkShape): [string, NftElement][] {
-  const name = { type: 'ifname' as const, value: shape.bridge }
+function bridgeElements({ bridge, internal, isolated, routed }: NetworkShape): [string, NftElement][] {
+  const name = { type: 'ifname' as const, value: bridge }
   return [
     ['bridges', { key: [name] }],
     ['own', { key: [name, name] }],
-    [shape.internal ? 'internal' : 'outward', { key: [name] }],
+    ...(isolated ? [['apart', { key: [name, name] }] as [string, NftElement]] : []),
+    ...(routed && !internal ? [] : [[internal ? 'internal' : 'outward', { key: [name] }] as [string, NftElement]]),
   ]
 }

@@ -40,12 +40,13 @@ export class Publisher {
         elementsOf(port, addresses).some((published) => !own.has(idOf(published)) && this.#table.desired(published.map, published.element) !== undefined)
       const given: PortMapping[] = []
       for (const [index, port] of ports.entries()) {
-        const alike = (other: PortMapping) =>
-          other.protocol === port.protocol && other.containerPort === port.containerPort && other.hostAddress === port.hostAddress
-        const kept =
-          port.hostPort === 0
-            ? before.map((published) => mappingOf(published).port).find((other) => alike(other) && !given.some((done) => done.hostPort === other.hostPort))
-            : undefined
+        const isSame = (published: PublishedElement) => {
+          const { hostPort, containerPort } = mappingOf(published).port
+          if (containerPort !== port.containerPort || given.some((done) => done.hostPort === hostPort)) return false
+          return elementsOf({ ...port, hostPort }, addresses).some((wanted) => idOf(wanted) === idOf(published))
+        }
+        const same = port.hostPort === 0 ? before.find(isSame) : undefined
+        const kept = same === undefined ? undefined : { ...port, hostPort: mappingOf(same).port.hostPort }
         const chosen = kept ?? {
           ...port,
           hostPort: port.hostPort || choosePort((hostPort) => isTaken({ ...port, hostPort }) || given.some((done) => done.hostPort === hostPort)),

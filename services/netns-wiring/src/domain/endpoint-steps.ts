@@ -1,6 +1,6 @@
 /** An endpoint's links, addresses and routes as kernel steps. */
 import type { Endpoint, Route } from '@heddle/contract'
-import type { Namespace, Step } from '@heddle/kernel'
+import type { Namespace, SetBridgePort, Step } from '@heddle/kernel'
 import { endpointAlias, handoverName, hostEndMac, hostEndName } from './names.ts'
 import type { NetworkShape } from './network-shape.ts'
 
@@ -14,6 +14,8 @@ export interface EndpointShape {
   readonly mac: string
   readonly mtu: number
   readonly bridge: string
+  /** The network's endpoints do not reach each other. */
+  readonly isolated: boolean
   /** Where the container's end is made: the sandbox, or the host's namespace when the engine moves it itself. */
   readonly peerNs: Namespace
   readonly peerName: string
@@ -32,6 +34,7 @@ export function endpointShape(endpoint: Endpoint, network: NetworkShape, ns: Nam
     mac: endpoint.mac,
     mtu: network.mtu,
     bridge: network.bridge,
+    isolated: network.isolated,
     peerNs: handover ? hostNs : { path: endpoint.sandbox },
     peerName: handover ? handoverName(endpoint.id) : endpoint.interfaceName,
     handover,
@@ -54,15 +57,29 @@ export function vethStep(shape: EndpointShape): Step {
 }
 
 /** `locked` with a static entry: only the endpoint's own MAC may send through its port (Linux 5.16). `guard` drops its BPDUs. */
-export const endpointPort = { learning: false, unicastFlood: false, locked: true, guard: true } as const
+const endpointPort = { learning: false, unicastFlood: false, locked: true, guard: true } as const
 
 /**
  * `hairpin`: the endpoint publishes ports and may call itself through one. Where br_netfilter is on, the kernel rewrites the
  * destination while the frame is still bridged, and only a hairpin port may send it back where it came from.
+ *
+ * `isolated`: no frame to or from another isolated port (Linux 4.18), so that the endpoints of a network that is to keep them
+ * apart do not even hear of each other. Through a published port of the host they may meet: such a frame is routed and
+ * comes from the bridge itself, but where br_netfilter is on it is bridged, and the port that publishes must let it in. There
+ * the rules of the host see every packet between two ports and drop what is not published.
  */
-export function portSteps(shape: EndpointShape, hairpin: boolean): Step[] {
+export interface PortUse {
+  readonly hairpin: boolean
+  readonly isolated: boolean
+}
+
+export function portFlags(shape: EndpointShape, { hairpin, isolated }: PortUse): Omit<SetBridgePort, 'op' | 'ns' | 'name'> {
+  return { ...endpointPort, ...(shape.isolated ? { isolated } : {}), ...(hairpin ? { hairpin } : {}) }
+}
+
+export function portSteps(shape: EndpointShape, use: PortUse): Step[] {
   return [
-    { op: 'bridge.port', ns: shape.ns, name: shape.hostEnd, ...endpointPort, ...(hairpin ? { hairpin } : {}) },
+    { op: 'bridge.port', ns: shape.ns, name: shape.hostEnd, ...portFlags(shape, use) },
     { op: 'fdb.bridge.replace', ns: shape.ns, name: shape.hostEnd, mac: shape.mac },
   ]
 }

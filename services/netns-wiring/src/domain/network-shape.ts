@@ -21,6 +21,10 @@ export interface NetworkShape {
   readonly bridgeMac: string
   readonly mtu: number
   readonly internal: boolean
+  /** Its endpoints do not reach each other; bridge networks only. */
+  readonly isolated: boolean
+  /** What leaves it keeps its source address; bridge networks only. */
+  readonly routed: boolean
   /** Overlay only. */
   readonly vxlan?: { readonly name: string; readonly vni: number; readonly local: string; readonly port: number }
   /** Addresses of the bridge itself, `a/len`; bridge networks only. */
@@ -47,6 +51,8 @@ export function shapeOf(network: Network, context: ShapeContext): NetworkShape {
     bridge: bridgeName(network.id),
     bridgeMac: bridgeMac(network.id, context.host),
     internal: network.internal,
+    isolated: network.bridge?.isolated === true,
+    routed: network.bridge?.routed === true,
   }
   if (network.kind === 'bridge') {
     const gateways = network.pools.filter((pool) => pool.gateway !== '').map((pool) => `${pool.gateway}/${lengthOf(pool.prefix)}`)

@@ -53,7 +53,8 @@ const hairpinMark = '0x10000000'
 
 /**
  * Bridge networks: masquerading to the outside, isolation from each other, published ports. `own` holds (bridge . bridge)
- * pairs: frames within a network that br_netfilter shows to the forward hook. Postrouting sees the incoming interface
+ * pairs: frames within a network that br_netfilter shows to the forward hook; those in `apart` as well pass only where they
+ * were sent to a published port. Postrouting sees the incoming interface
  * since Linux 5.7, but not of such a frame; so a container that reaches a published port through the host's address is
  * known there by a mark. The guard of 127.0.0.0/8 closes what route_localnet opens (CVE-2020-8558).
  */
@@ -64,6 +65,7 @@ export function bridgeRules(): Ruleset {
     {
       bridges: setOf('ifname'),
       own: setOf('ifname', 'ifname'),
+      apart: setOf('ifname', 'ifname'),
       outward: setOf('ifname'),
       internal: setOf('ifname'),
       any4: mapOf(port, ['ipv4_addr', 'inet_service']),
@@ -89,6 +91,7 @@ export function bridgeRules(): Ruleset {
       forward: {
         hook: 'filter hook forward priority 0',
         rules: [
+          'iifname . oifname @apart ct status & dnat == 0 drop',
           'iifname . oifname @own accept',
           'iifname @internal drop',
           'oifname @internal drop',
