@@ -51,6 +51,7 @@ export async function startDockerHosts(lab: Lab, options: DockerHostsOptions): P
   const config = (host: UnderlayHost, index: number) => ({
     ...(index === 0 ? { embedded: { listen: host.address } } : {}),
     wiring: { underlay: { interface: 'eth0' } },
+    gateway: { docker: { socket: join(dir, `d${index}`, 'docker.sock') } },
     ...options.config,
   })
   const start = async (index: number, first: HeddleProcess | undefined): Promise<DockerHost & { readonly heddle: HeddleProcess }> => {

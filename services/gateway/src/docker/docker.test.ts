@@ -1,3 +1,8 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { createServer, type Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setImmediate } from 'node:timers/promises'
 import { HeddleError, macOf } from '@heddle/core'
 import anyTest, { type TestFn } from 'ava'
 import { client, connect, createNetwork, disconnect, EndpointID, ids, NetworkID, removeNetwork } from '../testing/docker-calls.ts'
@@ -188,6 +193,50 @@ test('a network whose brains are away is removed when they are back', async (t) 
   gateway.cluster.faults.clear()
   while (gateway.cluster.networks.size + gateway.cluster.ipam.pools.size > 0) await new Promise((resolve) => setTimeout(resolve, 20))
   t.is(gateway.cluster.aliases.size, 0)
+})
+
+test('T11: while Docker’s own API answers nothing, as when it starts, every plugin call is answered', async (t) => {
+  const dir = mkdtempSync(join(tmpdir(), 'hd-docker-'))
+  const connections: Socket[] = []
+  const silent = createServer((connection) => connections.push(connection)).listen(join(dir, 'docker.sock'))
+  const gateway = await startGateway({ docker: { socket: join(dir, 'docker.sock') } })
+  const network = await createNetwork(gateway, { kind: 'bridge' })
+  while (connections.length === 0) await setImmediate()
+  const { Address } = await connect(gateway, network)
+  await disconnect(gateway, network, Address)
+  await removeNetwork(gateway, network)
+  t.deepEqual(await settled(gateway.cluster), none)
+  await gateway.stop()
+  for (const connection of connections) connection.destroy()
+  silent.close()
+  rmSync(dir, { recursive: true })
+})
+
+test('T26: a network may be of IPv4, of IPv6, or of both', async (t) => {
+  const pools: Record<string, string> = { '10.1.0.0/24': '10.1.0.9/24', 'fd01::/64': 'fd01::9/64' }
+  for (const families of [['10.1.0.0/24'], ['fd01::/64'], ['10.1.0.0/24', 'fd01::/64']]) {
+    const gateway = await startGateway()
+    const call = client(gateway)
+    const data = async (v6: boolean) => {
+      const Pool = families.find((one) => one.includes(':') === v6)
+      if (Pool === undefined) return []
+      const { PoolID } = await call('IpamDriver.RequestPool', { AddressSpace: 'heddle', Pool, SubPool: '', Options: null, V6: v6 })
+      await call('IpamDriver.RequestAddress', { PoolID, Address: pools[Pool]?.split('/')[0], Options: null })
+      return [{ AddressSpace: 'heddle', Pool }]
+    }
+    const [IPv4Data, IPv6Data] = [await data(false), await data(true)]
+    await call('NetworkDriver.CreateNetwork', { NetworkID, Options: { 'com.docker.network.generic': { kind: 'bridge' } }, IPv4Data, IPv6Data })
+    const addresses = families.map((one) => pools[one] ?? '')
+    const addressOf = (v6: boolean) => addresses.find((one) => one.includes(':') === v6) ?? ''
+    const Interface = { Address: addressOf(false), AddressIPv6: addressOf(true), MacAddress: '' }
+    t.deepEqual(Object.keys((await call('NetworkDriver.CreateEndpoint', { ...ids, Interface, Options: null })).Interface), ['MacAddress'])
+    const joined = await call('NetworkDriver.Join', { ...ids, SandboxKey: '', Options: null })
+    t.deepEqual([joined.Gateway, joined.GatewayIPv6], [addressOf(false) && '10.1.0.1', addressOf(true) && 'fd01::1'], families.join(' '))
+    t.deepEqual(gateway.cluster.endpoints.get(EndpointID)?.addresses, addresses)
+    await call('NetworkDriver.DeleteEndpoint', ids)
+    t.deepEqual(await settled(gateway.cluster), none)
+    await gateway.stop()
+  }
 })
 
 test('a call that nobody answers is answered by its deadline', async (t) => {
