@@ -70,7 +70,17 @@ test('an address that another endpoint takes over is announced, from wherever th
   at(peer('e1', 'a', mac(1), ['10.0.0.1']))
   t.is(entries.takeMoved().size, 0, 'an endpoint of this host is announced where it is attached')
   at(peer('e2', 'b', mac(2), ['10.0.0.1']))
-  t.deepEqual([...entries.takeMoved()], [[mac(2), ['10.0.0.1']]])
+  at(peer('e2', 'b', mac(2), ['10.0.0.1']))
+  t.deepEqual([...entries.takeMoved()], [[mac(2), ['10.0.0.1']]], 'told twice before it was announced')
+})
+
+test('an address that another endpoint took over while nobody looked is announced after the read-back', (t) => {
+  const entries = new PeerEntries('a', '192.0.2.1')
+  entries.update(all, table(peer('e1', 'b'), peer('e2', 'b')), hosts)
+  const known = [...entries.tracker.desired].filter(([key]) => key !== 'neighbour 10.0.0.2')
+  entries.tracker.replaceActual([...known, ['neighbour 10.0.0.2', '02:00:00:00:00:99']])
+  entries.takeAll()
+  t.deepEqual([...entries.takeMoved()], [['02:00:00:00:00:02', ['10.0.0.2']]])
 })
 
 test('the neighbour is put last and removed first', (t) => {

@@ -11,6 +11,7 @@ import type { LinkInfo, Namespace, NeighbourInfo, Step } from '@heddle/kernel'
 /** `vxlan mac`, `bridge mac` or `neighbour address`. */
 type EntryKey = string
 const onPort = 'port'
+const neighbour = 'neighbour '
 /** Addresses whose last MAC is remembered; a larger network announces fewer changes, and its containers find out by themselves. */
 const maxRemembered = 16_384
 
@@ -101,8 +102,8 @@ export class PeerEntries {
   #believe({ addresses, mac }: Peer, announced: boolean): void {
     for (const address of addresses) {
       const before = this.#believed.get(address)
-      if (announced && before !== undefined && before !== mac) this.#moved.set(address, mac)
-      else this.#moved.delete(address)
+      if (!announced) this.#moved.delete(address)
+      else if (before !== undefined && before !== mac) this.#moved.set(address, mac)
       // Put last, so that what is forgotten first is what did not change for longest.
       this.#believed.delete(address)
       this.#believed.set(address, mac)
@@ -144,6 +145,8 @@ export class PeerEntries {
   takeAll(): EntryKey[] {
     this.#dirty = new Set()
     const { put, remove } = this.tracker.changes()
+    // The bridge answered with another MAC until now: of before this process, which does not remember it.
+    for (const [key, mac] of put) if (key.startsWith(neighbour) && this.tracker.actual.has(key)) this.#moved.set(key.slice(neighbour.length), mac)
     return [...put.map(([key]) => key), ...remove]
   }
 
