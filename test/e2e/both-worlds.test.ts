@@ -37,6 +37,8 @@ if (reason !== undefined) {
   test.serial('on an overlay both share pools, reach each other within a host and across hosts, and hold the network', async (t) => {
     const { docker, pods } = await populate(t, wide)
     await allReach([docker, ...pods.map(peerOf)])
+    // Docker gives a container of an overlay a way to its host as well, and so to the host's name server; a sandbox has none.
+    for (const name of ['near-wide', 'far-wide', 'far-wide.default']) t.is(await pageOf(docker, `http://${name}/`), name.split('.')[0] ?? '')
     await leave(t, wide, pods)
   })
 
@@ -55,7 +57,15 @@ if (reason !== undefined) {
       [near, at(host1, 8081), 'd-local'],
       [docker, at(host1, 8082), 'near-local'],
     ] as const)
-      for (const url of urls) t.is((await from.exec(['wget', '-q', '-O', '-', url])).trim(), answer, `${from.name} -> ${url}`)
+      for (const url of urls) t.is(await pageOf(from, url), answer, `${from.name} -> ${url}`)
+    // By name: Docker's own name server knows its own containers, and asks Heddle's for the others.
+    for (const [from, name] of [
+      [docker, 'near-local'],
+      [docker, 'near-local.default.local.heddle'],
+      [near, 'd-local'],
+      [near, 'd-local.local.heddle'],
+    ] as const)
+      t.is(await pageOf(from, `http://${name}/`), name.split('.')[0] ?? '', `${from.name} -> ${name}`)
     const gateways = async (peer: Peer) =>
       [
         ...(await peer.exec(['ip', 'route'])).matchAll(/^default via (\S+)/gm),
@@ -65,6 +75,12 @@ if (reason !== undefined) {
     const { Gateway, IPv6Gateway } = settings.Networks.local
     for (const peer of [docker, near, far]) t.deepEqual(await gateways(peer), [Gateway, IPv6Gateway], peer.name)
     await leave(t, local, pods)
+  })
+
+  test.serial('on a macvlan of the hosts’ own wire both share pools, and reach each other within a host and across hosts', async (t) => {
+    const { docker, pods } = await populate(t, wire)
+    await allReach([docker, ...pods.map(peerOf)])
+    await leave(t, wire, pods)
   })
 }
 
@@ -78,9 +94,17 @@ async function populate(t: ExecutionContext<Worlds>, kind: Kind, published: { re
   await dockerd.docker(['network', 'create', ...ours, '--ipv6', ...subnetFlags, name])
   await Promise.all([host1.useNetwork(name), host2.useNetwork(name)])
   const sandbox = (host: Host, pod: string, port: number | undefined) =>
-    soon(() => host.cri.run({ name: pod, handler: name, ports: port === undefined ? [] : [{ hostPort: port, containerPort: 80 }] }))
+    soon(() =>
+      host.cri.run({
+        name: pod,
+        handler: name,
+        ports: port === undefined ? [] : [{ hostPort: port, containerPort: 80 }],
+        dns: { servers: [host.underlay.address], searches: [`${name}.heddle`] },
+      }),
+    )
+  const names = ['--dns', host1.underlay.address, '--dns-search', `${name}.heddle`]
   const [, ...pods] = await Promise.all([
-    dockerd.docker(['run', '--detach', '--name', `d-${name}`, '--network', name, ...(published.docker ?? []), image, ...webServer(`d-${name}`)]),
+    dockerd.docker(['run', '--detach', '--name', `d-${name}`, '--network', name, ...names, ...(published.docker ?? []), image, ...webServer(`d-${name}`)]),
     sandbox(host1, `near-${name}`, published.ports?.[0]),
     sandbox(host2, `far-${name}`, published.ports?.[1]),
   ])
@@ -135,6 +159,10 @@ async function leave(t: ExecutionContext<Worlds>, { name }: Kind, pods: readonly
   ]
   await t.notThrowsAsync(checkLeaks(hosts, 20_000))
   for (const what of ['network', 'endpoint', 'pool']) t.deepEqual(await host1.heddle.json([what, 'ls']), [], what)
+}
+
+async function pageOf(from: Peer, url: string): Promise<string> {
+  return (await from.exec(['wget', '-q', '-O', '-', url])).trim()
 }
 
 /** Each the others, ping and TCP, in both families. */

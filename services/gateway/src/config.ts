@@ -47,6 +47,21 @@ export const gatewayConfig = z.strictObject({
         .describe('host:port of the API for other machines; mutual TLS always'),
     })
     .prefault({}),
+  dns: z
+    .strictObject({
+      listen: z
+        .array(z.string().regex(/^(\d+(\.\d+){3}|\[[0-9a-fA-F:]+\]):\d{1,5}$/, 'use ADDRESS:PORT, or [ADDRESS]:PORT'))
+        .max(64)
+        .default([])
+        .describe('Where containers and sandboxes are answered by the names of one another; empty: nowhere'),
+      zone: z
+        .string()
+        .regex(/^[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})*$/, 'use a domain in lower case, without a final dot')
+        .default('heddle')
+        .describe('Names are CONTAINER.NETWORK.ZONE'),
+      ttlSeconds: z.int().min(0).max(86_400).default(5).describe('How long a resolver may keep an answer'),
+    })
+    .prefault({}),
   kubelet: z
     .strictObject({
       enabled: z.boolean().default(true).describe('Offers pools of VFs that have a resource name to the kubelet, where there is one'),

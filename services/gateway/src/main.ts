@@ -8,6 +8,7 @@ import { ApiServer } from './api/server.ts'
 import { clusterOf } from './cluster.ts'
 import { CniServer } from './cni/server.ts'
 import { type GatewayConfig, gatewayConfig } from './config.ts'
+import { DnsServer } from './dns/server.ts'
 import { ContainerNames } from './docker/container-names.ts'
 import { KnownEndpoints } from './docker/known-endpoints.ts'
 import { driverNames } from './docker/options.ts'
@@ -75,6 +76,10 @@ export const gatewayService: ServiceMain<GatewayParts, GatewayConfig> = {
       runtime.hook({ name: name === 'heddle' ? 'docker' : `docker ${name}`, start: () => docker.start(), stop: (signal) => docker.stop(signal) })
     }
     if (drivers.length > 0 && config.docker.socket !== '') new ContainerNames(parts, known, config.docker.socket).start()
+    if (config.dns.listen.length > 0) {
+      const dns = new DnsServer(parts, config.dns)
+      runtime.hook({ name: 'dns', start: () => dns.start(), stop: () => dns.stop() })
+    }
     if (config.kubelet.enabled) {
       const kubelet = new KubeletDoor(parts, config.kubelet)
       runtime.hook({ name: 'kubelet', start: async () => kubelet.start(), stop: () => kubelet.stop() })

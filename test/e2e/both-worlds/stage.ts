@@ -44,12 +44,15 @@ export async function setWorlds(scope: LabScope, networks: readonly string[]): P
   scope.defer('underlay', () => underlay.remove())
   const [ns1, ns2] = underlay.hosts as [UnderlayHost, UnderlayHost]
   for (const name of ['docker', 'heddle-1', 'heddle-2', 'containerd-1', 'containerd-2']) mkdirSync(join(dir, name))
-  const wiring = { underlay: { interface: 'eth0' } }
+  const configOf = ({ address, address6 }: UnderlayHost, more: object = {}) => ({
+    wiring: { underlay: { interface: 'eth0' } },
+    gateway: { dns: { listen: [`${address}:53`, `[${address6}]:53`] }, ...more },
+  })
   const heddle1 = await startHeddle(scope, {
     host: 'host-1',
     netns: ns1.path,
     dir: join(dir, 'heddle-1'),
-    config: { wiring, embedded: { listen: ns1.address }, gateway: { docker: { socket: join(dir, 'docker/docker.sock') } } },
+    config: { ...configOf(ns1, { docker: { socket: join(dir, 'docker/docker.sock') } }), embedded: { listen: ns1.address } },
   })
   const [lab, pause] = await Promise.all([buildImage(dir), buildImage(dir, { name: 'pause', command: answerWithOwnName })])
 
@@ -79,7 +82,7 @@ export async function setWorlds(scope: LabScope, networks: readonly string[]): P
     startHost(
       ns2,
       2,
-      await startHeddle(scope, { host: 'host-2', netns: ns2.path, dir: join(dir, 'heddle-2'), services: ['host'], nats: heddle1.nats, config: { wiring } }),
+      await startHeddle(scope, { host: 'host-2', netns: ns2.path, dir: join(dir, 'heddle-2'), services: ['host'], nats: heddle1.nats, config: configOf(ns2) }),
     )
   const [host1, host2, dockerd] = await Promise.all([
     startHost(ns1, 1, heddle1),

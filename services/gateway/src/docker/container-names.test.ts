@@ -12,11 +12,12 @@ async function start(t: ExecutionContext) {
   const dir = mkdtempSync(join(tmpdir(), 'heddle-engine-'))
   const streams = new Set<ServerResponse>()
   const asked: string[] = []
-  let containers: object[] = []
+  let container: object | undefined
   const engine = createServer((request, response) => {
     const { pathname, searchParams } = new URL(request.url ?? '', 'http://docker')
-    asked.push(`${pathname} ${searchParams.get('filters') ?? ''}`)
-    if (pathname === '/containers/json') return response.end(JSON.stringify(containers))
+    asked.push(`${pathname} ${searchParams.get('filters') ?? ''}`.trim())
+    if (pathname === '/containers/json') return response.end(JSON.stringify(container === undefined ? [] : [{ Id: 'c1' }]))
+    if (pathname === '/containers/c1/json') return response.writeHead(container === undefined ? 404 : 200).end(JSON.stringify(container))
     response.flushHeaders()
     streams.add(response)
   })
@@ -45,19 +46,19 @@ async function start(t: ExecutionContext) {
       // In two parts, as a stream may be cut anywhere.
       for (const stream of streams) for (const part of [line.slice(0, 20), line.slice(20)]) stream.write(part)
     },
-    set: (list: object[]) => {
-      containers = list
+    set: (one: object) => {
+      container = one
     },
   }
 }
 
-const running = (name: string) => [
-  {
-    Id: 'c1',
-    Names: ['/other/alias', `/${name}`],
-    NetworkSettings: { Networks: { blue: { EndpointID }, host: { EndpointID: '' }, bridge: { EndpointID: 'foreign' } } },
+const running = (name: string) => ({
+  Id: 'c1',
+  Name: `/${name}`,
+  NetworkSettings: {
+    Networks: { blue: { EndpointID, Aliases: ['DB', 'c1', 'db'] }, host: { EndpointID: '', Aliases: null }, bridge: { EndpointID: 'foreign', Aliases: null } },
   },
-]
+})
 
 test('the record of an endpoint has the container Docker made it for, and its name, and the new name when it gets one', async (t) => {
   const { gateway, asked, until, say, set } = await start(t)
@@ -69,8 +70,8 @@ test('the record of an endpoint has the container Docker made it for, and its na
   set(running('web-1'))
   say({ Type: 'network', Action: 'connect', Actor: { ID: 'a'.repeat(64), Attributes: { container: 'c1', name: 'blue' } } })
   await until(() => endpoint()?.containerName === 'web-1')
-  t.deepEqual({ ...endpoint(), revision: 0n }, { ...before, containerId: 'c1', containerName: 'web-1', revision: 0n })
-  t.is(asked.at(-1), '/containers/json {"id":["c1"]}')
+  t.deepEqual({ ...endpoint(), revision: 0n }, { ...before, containerId: 'c1', containerName: 'web-1', aliases: ['db', 'c1'], revision: 0n })
+  t.is(asked.at(-1), '/containers/c1/json')
 
   set(running('web-2'))
   say({ Type: 'container', Action: 'rename', Actor: { ID: 'c1', Attributes: { name: 'web-2' } } })
@@ -85,7 +86,6 @@ test('an endpoint that is gone when its name is known stays gone', async (t) => 
   const before = asked.length
   say({ Type: 'container', Action: 'start', Actor: { ID: 'c1' } })
   await until(() => asked.length > before)
-  set(running('web-1'))
   say({ Type: 'container', Action: 'start', Actor: { ID: 'c1' } })
   await until(() => asked.length > before + 1)
   t.is(gateway.cluster.endpoints.size, 0)

@@ -1,10 +1,11 @@
 /**
- * The id and the name of the container that each endpoint of Docker is for. Docker tells its drivers neither (moby/libnetwork
+ * The id and the names of the container that each endpoint of Docker is for. Docker tells its drivers neither (moby/libnetwork
  * issues 910 and 1490), so its API is asked, behind the answers and only after a change; the records work as well without.
  */
+import { Endpoint } from '@heddle/contract'
 import { HeddleError, rootContext, sleep, withCall } from '@heddle/core'
 import type { FlowParts } from '../flows/parts.ts'
-import { changedContainers, listContainers } from './engine.ts'
+import { changedContainers, inspectContainer, runningContainers } from './engine.ts'
 import type { KnownEndpoints } from './known-endpoints.ts'
 
 /** Most containers that end at once are gone before anybody asks for them by name. */
@@ -43,24 +44,28 @@ export class ContainerNames {
 
   async #look(signal: AbortSignal): Promise<void> {
     await sleep(this.#parts.clock, gatherMs, signal)
-    const ids = this.#changed.has('') ? [] : [...this.#changed]
+    const ids = this.#changed.has('') ? await runningContainers(this.#socketPath, signal) : [...this.#changed]
     this.#changed.clear()
-    for (const { Id, Names, NetworkSettings } of await listContainers(this.#socketPath, ids, signal)) {
-      const name = Names.find((one) => one.lastIndexOf('/') === 0)?.slice(1) ?? ''
-      for (const { EndpointID = '' } of Object.values(NetworkSettings?.Networks ?? {})) {
-        if (EndpointID !== '') await this.#name(EndpointID, Id, name, signal)
+    for (const id of ids) {
+      // One that is gone already has no endpoint to name.
+      const container = await inspectContainer(this.#socketPath, id, signal).catch(() => undefined)
+      for (const { EndpointID, Aliases } of Object.values(container?.NetworkSettings.Networks ?? {})) {
+        if (EndpointID === '') continue
+        const containerName = container?.Name.replace(/^\//, '') ?? ''
+        await this.#name(EndpointID, { containerId: id, containerName, aliases: [...new Set((Aliases ?? []).map((one) => one.toLowerCase()))] }, signal)
       }
     }
   }
 
-  async #name(endpointId: string, containerId: string, containerName: string, signal: AbortSignal): Promise<void> {
+  async #name(endpointId: string, names: Pick<Endpoint, 'containerId' | 'containerName' | 'aliases'>, signal: AbortSignal): Promise<void> {
     const { cluster, clock, endpoints } = this.#parts
     const options = { timeoutMs: putTimeoutMs, key: `name ${endpointId}`, context: rootContext(cluster.host), signal, clock }
     await withCall(options, (call) =>
       endpoints.run(endpointId, call, async () => {
         const known = await this.#known.find(this.#parts, endpointId, call)
-        if (known === undefined || (known.endpoint.containerId === containerId && known.endpoint.containerName === containerName)) return
-        const endpoint = { ...known.endpoint, containerId, containerName }
+        if (known === undefined) return
+        const endpoint = { ...known.endpoint, ...names }
+        if (JSON.stringify(Endpoint.toJSON(endpoint)) === JSON.stringify(Endpoint.toJSON(known.endpoint))) return
         await cluster.networks.putEndpoint({ endpoint, claimRevision: known.claimRevision }, call)
         this.#known.learn({ ...known, endpoint })
       }),

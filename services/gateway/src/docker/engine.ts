@@ -2,31 +2,28 @@
  * Docker's own API, for what Docker does not tell its drivers. Never asked within a plugin call: Docker holds locks while it
  * waits for an answer, and would wait for itself.
  */
-import { request } from 'node:http'
+import { type IncomingMessage, request } from 'node:http'
 import { HeddleError } from '@heddle/core'
 
 export interface Container {
   readonly Id: string
-  /** With a leading `/`; also `/other/alias` of a link. */
-  readonly Names: readonly string[]
-  readonly NetworkSettings: { readonly Networks: Readonly<Record<string, { readonly EndpointID?: string }>> } | null
+  /** With a leading `/`. */
+  readonly Name: string
+  readonly NetworkSettings: { readonly Networks: Readonly<Record<string, { readonly EndpointID: string; readonly Aliases: readonly string[] | null }>> }
 }
 
 const answerTimeoutMs = 10_000
 
-/** Containers that run; `ids` narrows the answer when not empty. */
-export async function listContainers(socketPath: string, ids: readonly string[], signal: AbortSignal): Promise<readonly Container[]> {
-  const filters = ids.length === 0 ? '' : `?filters=${encodeURIComponent(JSON.stringify({ id: ids }))}`
-  const limited = AbortSignal.any([signal, AbortSignal.timeout(answerTimeoutMs)])
-  let text = ''
-  for await (const part of get(socketPath, `/containers/json${filters}`, limited)) text += part
-  return JSON.parse(text) as Container[]
+export async function runningContainers(socketPath: string, signal: AbortSignal): Promise<string[]> {
+  const containers = (await ask(socketPath, '/containers/json', signal)) as { Id: string }[]
+  return containers.map(({ Id }) => Id)
 }
 
-/**
- * Yields `''` once Docker listens, and then the id of each container that may have got an endpoint or a name, until Docker
- * goes; a container may be told twice.
- */
+export async function inspectContainer(socketPath: string, id: string, signal: AbortSignal): Promise<Container> {
+  return (await ask(socketPath, `/containers/${id}/json`, signal)) as Container
+}
+
+/** Yields `''` once Docker listens, and then the id of each container that may have got an endpoint or a name, until Docker goes. */
 export async function* changedContainers(socketPath: string, signal: AbortSignal): AsyncGenerator<string> {
   const filters = { type: ['container', 'network'], event: ['start', 'rename', 'connect'] }
   let rest = ''
@@ -42,21 +39,25 @@ export async function* changedContainers(socketPath: string, signal: AbortSignal
   }
 }
 
+async function ask(socketPath: string, path: string, signal: AbortSignal): Promise<unknown> {
+  let text = ''
+  for await (const part of get(socketPath, path, AbortSignal.any([signal, AbortSignal.timeout(answerTimeoutMs)]))) text += part
+  return JSON.parse(text)
+}
+
 /** Yields `''` with the header, then the text as it comes. Fails with unavailable. */
 async function* get(socketPath: string, path: string, signal: AbortSignal): AsyncGenerator<string> {
   try {
-    const response = await new Promise<import('node:http').IncomingMessage>((resolve, reject) => {
+    const response = await new Promise<IncomingMessage>((resolve, reject) => {
       request({ socketPath, path, signal, headers: { host: 'docker' } }, resolve)
         .once('error', reject)
         .end()
     })
-    if (response.statusCode !== 200) throw new Error(`GET ${path.split('?', 1)[0]}: ${response.statusCode}`)
+    if (response.statusCode !== 200) throw new Error(`${path.split('?', 1)[0]}: ${response.statusCode}`)
     yield ''
     for await (const part of response.setEncoding('utf8')) yield part as string
   } catch (error) {
-    throw new HeddleError('unavailable', `Docker does not answer on ${socketPath}: ${(error as Error).message}`, {
-      cause: error,
-      remedy: 'see the log of dockerd',
-    })
+    const remedy = 'see the log of dockerd'
+    throw new HeddleError('unavailable', `Docker does not answer on ${socketPath}: ${(error as Error).message}`, { cause: error, remedy })
   }
 }
