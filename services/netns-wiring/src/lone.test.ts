@@ -2,8 +2,10 @@
 import { Endpoint } from '@heddle/contract'
 import { macOf } from '@heddle/core'
 import test, { type ExecutionContext } from 'ava'
+import { handoverName } from './domain/names.ts'
 import { type FakeHost, setUp } from './testing/fake-host.ts'
 import { until, within } from './testing/lab.ts'
+import { pf, VfLab } from './testing/vf-lab.ts'
 
 async function host(t: ExecutionContext) {
   const fake = await setUp(t, { orphanGraceMs: 0 })
@@ -178,4 +180,46 @@ test('an endpoint of kind null is a record: it is there as long as its sandbox',
   t.like(await t.throwsAsync(attach(net, one)), { code: 'netns-gone' })
   t.true((await detach('e1')).existed)
   t.false((await detach('e1')).existed)
+})
+
+test("a card with VFs, and a VF that is claimed, are not given away; another VF is, and is nobody else's meanwhile", async (t) => {
+  const lab = await VfLab.create(t)
+  const net = (of: string) => lab.brains.network({ id: 'd', kind: 'host-device', parent: { name: '', mode: '', vlan: 0, mac: '', pci: of } })
+  const one = Endpoint.fromPartial({ id: 'e9', networkId: 'd', host: 'a', mac: macOf('e9'), sandbox: '/ns/c', interfaceName: 'net1' })
+  const attach = (of: string, endpoint = one) => within((call) => lab.wiring.attach({ network: net(of), endpoint }, call))
+  lab.claim(0, 'owner')
+  await lab.reported()
+  t.regex((await t.throwsAsync(attach(pf)))?.message ?? '', /eth0 cannot be given away: it sets its 4 VFs/)
+  t.regex((await t.throwsAsync(attach(lab.vf(0))))?.message ?? '', /is of endpoint owner/)
+  const { name } = lab.card.find(lab.vf(1))?.link ?? {}
+  // Docker's waits on the host, in sight of who looks after VFs.
+  await attach(lab.vf(1), { ...one, sandbox: '' })
+  await lab.reported()
+  t.like(lab.allocator.vfs.get(lab.vf(1)), { state: 'foreign' })
+  await within((call) => lab.wiring.repairVfs({}, call))
+  t.is(lab.card.find(lab.vf(1))?.link.name, handoverName('e9'))
+  t.true((await within((call) => lab.wiring.detach({ endpointId: 'e9' }, call))).existed)
+  t.is(lab.card.find(lab.vf(1))?.link.name, name)
+  await lab.reported()
+  t.like(lab.allocator.vfs.get(lab.vf(1)), { state: 'ready' })
+})
+
+test('what Docker waits for is known after a crash at any step, and goes back to what it was', async (t) => {
+  const { network, endpoint, attach, ...fake } = await host(t)
+  fake.kernel.addNetdev('nic0', pci, '02:00:00:00:00:77')
+  await fake.kernel.run([{ op: 'link.set', ns: 'own', name: 'nic0', up: true }])
+  // The process ends before its second step: no undoing either.
+  fake.kernel.before = (step) => {
+    if (step.op === 'link.move')
+      fake.kernel.before = () => {
+        throw new Error('killed')
+      }
+    if (step.op === 'link.move') throw new Error('killed')
+  }
+  await t.throwsAsync(attach(network('one', 'host-device', { name: 'nic0' }), endpoint('e1', 'one', { sandbox: '' })))
+  t.like(nic(fake), { up: false })
+  fake.kernel.before = () => {}
+  await fake.restart()
+  await fake.reconcile()
+  t.like(nic(fake), { up: true, alias: '' })
 })

@@ -64,7 +64,12 @@ export const wiringService: ServiceMain<WiringParts, WiringConfig> = {
     const registration = new Registration(context)
     const { sysfs, surroundings } = card ?? { sysfs: openSysfs(config.sysfsRoot), surroundings: realSurroundings }
     const vfs = new VfHost(context, sysfs, config, surroundings)
-    const lone = new LoneHost(context, { sysfs, namespaces: surroundings.namespaces, graceMs: config.orphanGraceMs })
+    const lone = new LoneHost(context, {
+      sysfs,
+      namespaces: surroundings.namespaces,
+      vfOwner: (pci) => vfs.parts.reporter.claim(pci)?.owner,
+      graceMs: config.orphanGraceMs,
+    })
     const nulls = new NullEndpoints(kernel)
     const parts = { context, fabric, networks, endpoints, vfs, lone, nulls, publisher, vxlanTable, bridgeTable, forwardPolicy, registration }
     const reconciler: Reconciler = new Reconciler({ ...parts, graceMs: config.orphanGraceMs })

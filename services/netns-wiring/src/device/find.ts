@@ -6,11 +6,14 @@ import { isOurs, parseEndpointAlias } from '../domain/names.ts'
 import type { HostContext } from '../host-context.ts'
 import type { Places } from '../lone/places.ts'
 import type { Held } from '../lone/source.ts'
+import { isOf } from '../vf/cards.ts'
 
 export interface FindParts {
   readonly context: HostContext
   readonly places: Places
   readonly sysfs: Sysfs
+  /** The endpoint that has claimed a VF; undefined: nobody. */
+  readonly vfOwner: (pci: string) => string | undefined
   /** Every endpoint of this host with a link of its own, by id. */
   readonly all: (call: Call) => Promise<ReadonlyMap<string, Held>>
 }
@@ -42,15 +45,13 @@ export async function findDevice(parts: FindParts, wish: ParentLink, call: Call)
 /** What stands on a card has its MAC too, and is not meant. */
 function matches({ name, mac, pci }: ParentLink, link: LinkInfo, names: readonly string[]): boolean {
   if (name !== '') return link.name === name
-  const isDevice = link.kind === '' || link.kind === 'veth'
-  return (
-    isDevice &&
-    (pci === '' ? link.mac === mac : link.parentDevice === pci || (names.includes(link.name) && !/^[0-9a-f]{4,}:[0-9a-f]{2}:/.test(link.parentDevice)))
-  )
+  if (link.kind !== '' && link.kind !== 'veth') return false
+  return pci === '' ? link.mac === mac : link.parentDevice === pci || (names.includes(link.name) && isOf(link, pci))
 }
 
 /** Why the host would miss it, in words; empty: it would not. */
-async function userOf({ context, all }: FindParts, link: LinkInfo, links: readonly LinkInfo[], call: Call): Promise<string> {
+async function userOf(parts: FindParts, link: LinkInfo, links: readonly LinkInfo[], call: Call): Promise<string> {
+  const { context, places } = parts
   const { index, name } = link
   if (name === 'lo') return 'it is the loopback of the host'
   if (isOurs(name) || name.startsWith('hv') || /^heddle[:-]/.test(link.alias)) return whose(link)
@@ -61,9 +62,22 @@ async function userOf({ context, all }: FindParts, link: LinkInfo, links: readon
   if (above !== undefined) return `${above.name} stands on it`
   const routes = await context.kernel.routes(context.hostNs, call)
   if (routes.some(({ destination, linkIndex }) => linkIndex === index && destination.endsWith('/0'))) return 'it has a default route of the host'
-  const endpoint = [...(await all(call))].find(([, held]) => !held.isDevice && held.link.peerIndex === index)
-  return endpoint === undefined ? '' : `endpoint ${endpoint[0]} stands on it`
+  for (const [id, held] of await parts.all(call)) {
+    const isOnIt = !held.isDevice && held.link.peerIndex === index && (await places.find(id, [held.ns], true, call)) !== undefined
+    if (isOnIt) return `endpoint ${id} stands on it`
+  }
+  return isPci(link.parentDevice) ? functionUser(parts, link.parentDevice, call) : ''
 }
+
+/** A PF that has left the host can set none of its VFs, and a VF that is claimed is another's. */
+async function functionUser({ sysfs, vfOwner }: FindParts, pci: string, call: Call): Promise<string> {
+  const owner = vfOwner(pci)
+  if (owner !== undefined) return `VF ${pci} is of endpoint ${owner}`
+  const { numVfs = 0 } = (await raceCall(sysfs.physicalFunction(pci), call)) ?? {}
+  return numVfs === 0 ? '' : `it sets its ${numVfs} VFs`
+}
+
+const isPci = (device: string) => /^[0-9a-f]{4,}:[0-9a-f]{2}:/.test(device)
 
 function whose({ alias }: LinkInfo): string {
   const endpoint = parseEndpointAlias(alias)?.endpointId

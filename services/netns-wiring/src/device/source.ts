@@ -28,11 +28,13 @@ export class Devices implements Source {
     const { name, mac, mtu, up, alias } = link
     const mark = markOf({ host: places.host, endpointId: id, networkId: network.id, device: { name, mac, mtu, up, alias } })
     const ns = context.hostNs
-    const move: MoveLink = { op: 'link.move', ns, name, to, rename, alias: mark, ...(network.mtu === 0 || network.mtu === mtu ? {} : { mtu: network.mtu }) }
-    // dockerd moves a link under the name it has, and sets it up itself. Before Linux 6.2 one that is up is not renamed.
-    const steps: Step[] = sandbox === '' ? [{ op: 'link.set', ns, name, up: false }, move] : [{ ...move, up: true }]
+    const move: MoveLink = { op: 'link.move', ns, name, to, rename, ...(network.mtu === 0 || network.mtu === mtu ? {} : { mtu: network.mtu }) }
+    if (sandbox !== '') return { steps: [{ ...move, alias: mark, up: true }], mac, undo: async () => {} }
+    // dockerd moves a link under the name it has, and sets it up itself; one that is up is not renamed before Linux 6.2. Marked at once,
+    // or nobody would know after a crash between the two that it was up.
+    const steps: Step[] = [{ op: 'link.set', ns, name, up: false, alias: mark }, move]
     const undo = async (late: Call) => {
-      if (sandbox === '' && up) await context.kernel.run([{ op: 'link.set', ns, name, up: true, tolerate: ['ENODEV'] }], late)
+      await context.kernel.run([{ op: 'link.set', ns, name, alias, ...(up ? { up } : {}), tolerate: ['ENODEV'] }], late)
     }
     return { steps, mac, undo }
   }

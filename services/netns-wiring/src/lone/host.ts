@@ -15,6 +15,8 @@ export interface LoneOptions {
   readonly sysfs: Sysfs
   /** Paths of every network namespace but the process's own. */
   readonly namespaces: () => Promise<string[]>
+  /** The endpoint that has claimed a VF; undefined: nobody. */
+  readonly vfOwner: (pci: string) => string | undefined
   readonly graceMs: number
 }
 
@@ -24,7 +26,7 @@ export class LoneHost {
   readonly reconciler: LoneReconciler
   readonly #context: HostContext
 
-  constructor(context: HostContext, { sysfs, namespaces, graceMs }: LoneOptions) {
+  constructor(context: HostContext, { sysfs, namespaces, vfOwner, graceMs }: LoneOptions) {
     this.#context = context
     const places = new Places(context, namespaces)
     const queue = new KeyedQueue()
@@ -34,7 +36,7 @@ export class LoneHost {
     }
     this.parents = new Parents(context, queue)
     const lower = new LowerLinks({ context, places, parents: this.parents, all })
-    const devices = new Devices({ context, places, sysfs, all })
+    const devices = new Devices({ context, places, sysfs, vfOwner, all })
     this.endpoints = new LoneEndpoints({ context, places, lower, devices, queue })
     this.reconciler = new LoneReconciler(context, { endpoints: this.endpoints, places, parents: this.parents }, graceMs)
   }

@@ -166,7 +166,7 @@ export class FakeKernel implements Kernel {
   /** Whole or not at all, as the port promises. */
   #move(step: MoveLink, link: Mutable<LinkInfo>): string | undefined {
     const name = step.rename ?? link.name
-    if (this.#of(step.to).links.has(name) || this.altNames.has(`${keyOf(step.to)} ${name}`)) return 'EEXIST'
+    if ((this.#of(step.to).links.get(name) ?? link) !== link || this.altNames.has(`${keyOf(step.to)} ${name}`)) return 'EEXIST'
     const before = { ...link }
     this.#put(step.ns, step.to, link, name)
     link.up = false

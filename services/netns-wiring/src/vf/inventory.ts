@@ -2,6 +2,7 @@
 import { Pf, Vf, type VfBaseline, type VfSettings } from '@heddle/contract'
 import { type Call, raceCall } from '@heddle/core'
 import { type AddressInfo, isUserSpaceDriver, type LinkInfo, type Netdev, type PhysicalFunction, type VfInfo } from '@heddle/kernel'
+import { parseMark } from '../domain/marks.ts'
 import { parseEndpointAlias } from '../domain/names.ts'
 import type { HostContext } from '../host-context.ts'
 import type { Cards, VfView } from './cards.ts'
@@ -98,6 +99,8 @@ export class InventoryReader {
 /** Who on the host uses a netdev, in words; empty: nobody that can be seen. */
 function userOf({ link }: VfView, links: readonly LinkInfo[], addresses: readonly AddressInfo[], carries: boolean): string {
   if (link === undefined) return ''
+  const given = parseMark(link.alias)
+  if (given !== undefined) return `${link.name} is given to endpoint ${given.endpointId} as a device of the host`
   const master = links.find(({ index }) => index === link.masterIndex)
   const above = links.find(({ peerIndex, kind, peerElsewhere }) => kind !== 'veth' && kind !== '' && !peerElsewhere && peerIndex === link.index)
   const address = addresses.find((one) => one.linkIndex === link.index && !/^fe80:/i.test(one.address))
