@@ -1,6 +1,6 @@
 // `docker network create` with what it can be told, `inspect`, `ls` and `rm`, with a real dockerd.
 import test from 'ava'
-import { addressesOf, allIsGone, gatewaysOf, linksOf, ours, pings, remains, serving, sleeping, stageBefore } from './stage.ts'
+import { addressesOf, allIsGone, gatewaysOf, inside, linksOf, ours, pings, remains, serving, sleeping, stageBefore } from './stage.ts'
 
 const withDocker = stageBefore({ hosts: 1 })
 
@@ -103,7 +103,6 @@ test.serial(
       [`${ours} -o network=green`, /both -o network=NAME and --ipam-opt network=NAME/],
       [`${ours} ${named} -o kind=bridge`, /network blue exists and its kind is overlay/],
       [`${ours} ${named} --subnet 10.10.0.0/24`, /network blue has 10\.9\.0\.0\/24, not 10\.10\.0\.0\/24/],
-      ['--driver heddle --ipam-driver null', /needs a subnet; use --ipam-driver heddle/],
     ] as const) {
       t.regex(await host.refused(`network create ${options} green`), message, options)
     }
@@ -129,5 +128,25 @@ test.serial(
     t.true((await remains(host)).includes('network blue'), 'what Docker only joined stays')
     await host.heddle.cli(['network', 'rm', 'blue'])
     await allIsGone(t, host)
+  }),
+)
+
+test.serial(
+  '--ipam-driver null: a network of frames alone, on which containers have whatever addresses they give themselves',
+  withDocker(async (t, { host }) => {
+    for (const kind of ['bridge', 'overlay']) {
+      await host.docker(`network create --driver heddle --ipam-driver null -o kind=${kind} --internal frames`)
+      for (const name of ['one', 'two']) {
+        await sleeping(host, name, '--network frames')
+        t.deepEqual(await addressesOf(host, name), [], kind)
+        await inside(host, name, `ip address add 10.13.0.${name === 'one' ? 11 : 12}/24 dev eth0`)
+      }
+      t.true(await pings(host, 'one', '10.13.0.12'), kind)
+      await host.docker('restart --time 0 one')
+      t.deepEqual(await addressesOf(host, 'one'), [], kind)
+      await host.docker('rm --force one two')
+      await host.docker('network rm frames')
+      await allIsGone(t, host)
+    }
   }),
 )

@@ -38,9 +38,7 @@ test.serial(
     await host.docker('restart --time 0 web')
     t.true((await addressesOf(host, 'web')).includes('10.5.0.111/24'))
     t.is(await pageOf(fetch, `http://${host.host.address}:8080/`), 'web')
-    await host.restartHeddle('kill')
     await host.docker('rm --force web peer')
-    await host.restartHeddle('kill')
     await host.docker('network rm red blue')
     await allIsGone(t, host)
   }),

@@ -212,14 +212,15 @@ test('T11: while Docker’s own API answers nothing, as when it starts, every pl
   rmSync(dir, { recursive: true })
 })
 
-test('T26: a network may be of IPv4, of IPv6, or of both', async (t) => {
+test('T26: a network may be of IPv4, of IPv6, of both, or of frames alone', async (t) => {
   const pools: Record<string, string> = { '10.1.0.0/24': '10.1.0.9/24', 'fd01::/64': 'fd01::9/64' }
-  for (const families of [['10.1.0.0/24'], ['fd01::/64'], ['10.1.0.0/24', 'fd01::/64']]) {
+  for (const families of [['10.1.0.0/24'], ['fd01::/64'], ['10.1.0.0/24', 'fd01::/64'], []]) {
     const gateway = await startGateway()
     const call = client(gateway)
     const data = async (v6: boolean) => {
       const Pool = families.find((one) => one.includes(':') === v6)
-      if (Pool === undefined) return []
+      // The null IPAM driver's pool stands for none.
+      if (Pool === undefined) return families.length === 0 && !v6 ? [{ AddressSpace: 'null', Pool: '0.0.0.0/0' }] : []
       const { PoolID } = await call('IpamDriver.RequestPool', { AddressSpace: 'heddle', Pool, SubPool: '', Options: null, V6: v6 })
       await call('IpamDriver.RequestAddress', { PoolID, Address: pools[Pool]?.split('/')[0], Options: null })
       return [{ AddressSpace: 'heddle', Pool }]

@@ -1,6 +1,6 @@
 /** Docker networks as Heddle networks: made or joined by CreateNetwork, known afterwards by an alias `docker:<host>:<id>`. */
 import type { Network, Subnet } from '@heddle/contract'
-import { allPages, type Call, HeddleError, invalid, isOnWire, isRoutedByLink, needsSubnet } from '@heddle/core'
+import { allPages, type Call, HeddleError, invalid, isOnWire, isRoutedByLink } from '@heddle/core'
 import { canonicalIp } from '@heddle/net'
 import { hostIpField, prefixField } from '../fields.ts'
 import { briefly } from '../flows/briefly.ts'
@@ -123,9 +123,6 @@ export class DockerNetworks {
 
   async #make(networkId: string, options: NetworkOptions, data: readonly IpamData[], call: Call) {
     const kind = options.kind || 'overlay'
-    if (data.length === 0 && needsSubnet(kind)) {
-      throw invalid('IPv4Data', 'a new Heddle network needs a subnet', 'use --ipam-driver heddle, or join an existing network with -o network=NAME')
-    }
     const space = options.network || poolSpaceOf(this.#scope, this.#parts.cluster.host)
     const routed = wantsGateway(options)
     const definition = inOptionNames(options.links, () =>
@@ -144,7 +141,8 @@ export class DockerNetworks {
     if (kind === 'sriov') await checkVfSource(this.#parts, options.sriov, call)
     await this.#checkSpace(space, data, call)
     if (this.#scope === 'global') await this.#checkUnshared(space, data, call)
-    return createNetwork(this.#parts, { definition, createdBy: 'docker', space }, call)
+    // Docker's null IPAM: a network of frames alone, whose containers get addresses from somebody on it, or none.
+    return createNetwork(this.#parts, { definition, createdBy: 'docker', space, addressedElsewhere: data.length === 0 }, call)
   }
 
   /** A pool that Docker got from us must be in the space the network will use; else -o and --ipam-opt do not agree. */
