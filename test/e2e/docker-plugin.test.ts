@@ -7,6 +7,7 @@ import {
   createUnderlay,
   type Dockerd,
   type HeddleProcess,
+  heddleCommand,
   LabScope,
   labDirectory,
   run,
@@ -54,7 +55,12 @@ test.before(async () => {
   hosts = await Promise.all(
     underlay.hosts.map(async ({ path, address }, index) => {
       const name = `plugged-${index + 1}`
-      const dockerd = await startDockerd(scope, { netns: path, dir: subdirectory(name), pluginDir: subdirectory(`${name}/plugins`) })
+      const dockerd = await startDockerd(scope, {
+        netns: path,
+        dir: subdirectory(name),
+        pluginDir: subdirectory(`${name}/plugins`),
+        args: ['--host', 'unix:///run/docker.sock'],
+      })
       // A machine's /run is shared (systemd makes it so): what the plugin mounts below it outlives the plugin.
       await run(['nsenter', `--mount=/proc/${dockerd.program.pid}/ns/mnt`, 'mount', '--make-rshared', '/run'])
       await dockerd.docker(['load', '--input', archive.archive])
@@ -105,7 +111,8 @@ function mountsOf({ dockerd }: Host): Promise<string> {
   return run(['nsenter', `--mount=/proc/${dockerd.program.pid}/ns/mnt`, 'cat', '/proc/mounts'])
 }
 
-const reaches = async ({ dockerd }: Host, container: string, address: string) => dockerd.docker(['exec', container, 'ping', '-c', '1', '-W', '2', address])
+/** Three packets, since a host hears of an endpoint a moment after it is made; and no more, since a stale entry would heal by itself. */
+const reaches = ({ dockerd }: Host, container: string, address: string) => dockerd.docker(['exec', container, 'ping', '-c', '3', '-W', '2', address])
 
 onHosts('the plugin is created, set and enabled, and answers for networks and for addresses', async (t, { dockerd, ...first }) => {
   await dockerd.docker(['plugin', 'create', 'heddle', join(dir, 'plugin')], { timeoutMs: 120_000 })
@@ -123,6 +130,13 @@ onHosts('containers on its network reach each other, and go on when the plugin i
   const address = (await docker(['inspect', '--format', '{{.NetworkSettings.Networks.one.IPAddress}}', 'one-b'])).trim()
   t.regex(address, /^10\.94\.0\.\d+$/)
   await reaches(first, 'one-a', address)
+  // The socket in the host's /run, and Docker's own: the command works as on a host without the plugin.
+  const inMounts = ['nsenter', `--mount=/proc/${first.dockerd.program.pid}/ns/mnt`]
+  const names = async () => {
+    const listed = await run([...inMounts, ...heddleCommand(), '--socket', '/run/heddle/heddle.sock', '--json', 'endpoint', 'ls'])
+    return JSON.parse(listed).map(({ containerName, host }: { containerName: string; host: string }) => `${containerName} on ${host}`)
+  }
+  await eventually(t, 'both containers known by their names', async () => `${(await names()).sort()}` === 'one-a on plugged-1,one-b on plugged-1')
   t.regex((await tryDocker(['plugin', 'disable', plugin])).stderr, /is in use/)
   await docker(['plugin', 'disable', '--force', plugin])
   t.regex(await mountsOf(first), /\/run\/heddle\/netns\/fabric/)
@@ -155,12 +169,21 @@ onHosts('with global scope it is the driver of a swarm: one network, whose tasks
   t.is(new Set(addresses).size, 2, addresses.join(' '))
   await reaches(first, await taskOn(first), addresses[1] ?? '')
   await reaches(second, await taskOn(second), addresses[0] ?? '')
-  t.regex(await reaches(first, await taskOn(first), 'web'), /1 packets received/, 'by the name of the service')
+  t.regex(await reaches(first, await taskOn(first), 'web'), /[1-3] packets received/, 'by the name of the service')
 
   const attached = await docker(['run', '--rm', '--network', 'green', image, 'ip', 'address', 'show', 'eth0'], { timeoutMs: 30_000 })
   t.regex(attached, /inet 10\.95\.0\.\d+\/24/)
   const taken = /inet (10\.95\.0\.\d+)\/24/.exec(attached)?.[1] ?? ''
   t.false(addresses.includes(taken))
+
+  // A manager that starts allocates every network, and the address of every task, again.
+  const elsewhere = await taskOn(second)
+  await first.dockerd.restart()
+  await eventually(t, 'a task on the manager again', async () => /^\w+$/.test(await taskOn(first)))
+  t.is(await taskOn(second), elsewhere)
+  t.is(await addressOf(second), addresses[1])
+  await reaches(first, await taskOn(first), addresses[1] ?? '')
+  await reaches(second, elsewhere, await addressOf(first))
 
   await docker(['service', 'rm', 'web'])
   for (const host of [first, second]) await eventually(t, `${host.name} without tasks`, async () => (await taskOn(host)) === '')
