@@ -96,9 +96,10 @@ export function parseConfig(stdin: string): CniConfig {
   const isIpam = typeof type === 'string' && type !== ownType && ipam?.type === ownType
   const named = (value: unknown, field: string) => (value === undefined || value === null ? '' : checked(() => text.parse(value), field))
   const interfaceName = isIpam ? '' : named(json['interface'], 'interface')
+  const network = isIpam ? named(ipam?.network, 'ipam.network') : ''
   return {
     version,
-    name: (isIpam && named(ipam?.network, 'ipam.network')) || cniName,
+    name: network === '' ? cniName : checkNetworkName(network, 'ipam.network'),
     cniName,
     isIpam,
     interfaceName: interfaceName && checkInterfaceName(interfaceName, 'interface'),
@@ -198,10 +199,14 @@ function definitionOf(
   }
 }
 
-/** Another plugin makes the interfaces: a network of addresses alone, or a network of any kind that has these. */
-function addressesOnly(name: string, subnets: readonly Subnet[]) {
-  if (subnets.length === 0) return { definition: undefined, differences: () => [] }
-  const definition = checkDefinition(CreateNetworkRequest.fromPartial({ name, kind: 'null', subnets: [...subnets] }))
+/**
+ * Another plugin makes the interfaces: a network of addresses alone, or one of any kind that has these. The gateway is that
+ * plugin's business; here it is an address that nobody is given.
+ */
+function addressesOnly(name: string, given: readonly Subnet[]) {
+  if (given.length === 0) return { definition: undefined, differences: () => [] }
+  const subnets = given.map(({ gateway, ...subnet }) => ({ ...subnet, gateway: '', auxiliary: gateway === '' ? {} : { gateway } }))
+  const definition = checkDefinition(CreateNetworkRequest.fromPartial({ name, kind: 'null', subnets }))
   return {
     definition,
     differences: ({ pools }: Network) =>

@@ -4,13 +4,14 @@
  */
 import type { Route } from '@heddle/contract'
 import type { Call } from '@heddle/core'
+import { contains, parseIp, parsePrefix } from '@heddle/net'
 import { address, forget } from '../flows/address.ts'
 import { findEndpoint } from '../flows/attach.ts'
 import type { FlowParts } from '../flows/parts.ts'
 import { anywhere, familyOf } from '../flows/plan.ts'
 import { together } from '../flows/undo.ts'
 import { drifted, previousOf } from './check.ts'
-import { parseAdd } from './config.ts'
+import { type AddConfig, parseAdd } from './config.ts'
 import { checkNetns } from './environment.ts'
 import { endpointIdOf } from './identity.ts'
 import { networkFor } from './network.ts'
@@ -22,7 +23,8 @@ export async function addAddresses(parts: FlowParts, { env, config }: Asked, cal
   checkNetns(env)
   const { containerId, interfaceName, netns: sandbox } = env
   const endpoint = { id: endpointIdOf(env, config), containerId, containerName: podName(env.args), interfaceName, sandbox }
-  const { claims } = await address(parts, { endpoint, network: (inner) => networkFor(parts, config, wish, inner), addresses: wish.addresses }, call)
+  const given = await address(parts, { endpoint, network: (inner) => networkFor(parts, config, wish, inner), addresses: wish.addresses }, call)
+  const claims = given.claims.map(({ claim, gateway }) => ({ claim, gateway: gatewayIn(wish, claim.address) ?? gateway }))
   const gateways = new Map(claims.flatMap(({ claim, gateway }) => (gateway === '' ? [] : [[familyOf(claim.address), gateway] as const])))
   const defaults = wish.onlyRoutes ? [] : [...gateways].map(([family, gateway]): Route => ({ destination: anywhere[family], gateway }))
   // The delegating plugin completes a route without a gateway by that of the address.
@@ -33,6 +35,12 @@ export async function addAddresses(parts: FlowParts, { env, config }: Asked, cal
     dns: wish.dns,
   }
   return serializeIpam(result, config.version)
+}
+
+/** The gateway that the configuration itself names for an address. */
+function gatewayIn({ definition }: AddConfig, text: string): string | undefined {
+  const ip = parseIp(text)
+  return definition?.subnets.find(({ prefix }) => contains(parsePrefix(prefix), ip))?.auxiliary['gateway']
 }
 
 /** Succeeds when nothing is there. */

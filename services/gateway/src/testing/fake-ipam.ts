@@ -50,7 +50,7 @@ export class FakeIpam {
         const mine = [...this.claims.values()].find(
           (claim) => claim.owner === owner && poolIds.includes(claim.poolId) && (address === '' || claim.address === address),
         )
-        if (mine !== undefined) return { claim: mine, gateway: '' }
+        if (mine !== undefined) return { claim: mine, gateway: this.#pool(mine.poolId).gateway }
         const pool = poolIds.map((id) => this.#pool(id)).find((one) => address === '' || contains(parsePrefix(one.prefix), parseIp(address)))
         if (pool === undefined) throw new HeddleError('address-outside-pool', `${address} is outside`)
         return { claim: this.#claim(pool, address || this.#free(pool), owner, host, provisional), gateway: pool.gateway }
