@@ -24,7 +24,7 @@ const wire: Kind = { name: 'wire', subnets: ['10.63.0.0/16', 'fd63::/64'], patte
 test.before('two hosts with both engines', async (t) => {
   if (reason !== undefined) return
   printTo(() => {})
-  t.context = await setWorlds(scope, [wide.name, local.name, wire.name])
+  t.context = await setWorlds(scope, [wide.name, local.name, wire.name, 'made'])
 })
 test.after.always('everything is removed', () => scope.close())
 
@@ -44,7 +44,7 @@ if (reason !== undefined) {
 
   test.serial('on a bridge both share pools and gateway, reach each other within a host, and by published ports across hosts', async (t) => {
     const { host1, host2, dockerd } = t.context
-    const { docker, pods } = await populate(t, local, { docker: ['--publish', '8081:80'], ports: [8082, 8083] })
+    const { docker, pods } = await populate(t, local, { docker: ['--publish', '8081:80', '--network-alias', 'Shop'], ports: [8082, 8083] })
     const [near, far] = pods.map(peerOf) as [Peer, Peer]
     await allReach([docker, near])
     const at = ({ underlay }: Host, port: number) => [`http://${underlay.address}:${port}/`, `http://[${underlay.address6}]:${port}/`]
@@ -66,6 +66,7 @@ if (reason !== undefined) {
       [near, 'd-local.local.heddle'],
     ] as const)
       t.is(await pageOf(from, `http://${name}/`), name.split('.')[0] ?? '', `${from.name} -> ${name}`)
+    t.is(await pageOf(near, 'http://shop/'), 'd-local', 'an alias of Docker')
     const gateways = async (peer: Peer) =>
       [
         ...(await peer.exec(['ip', 'route'])).matchAll(/^default via (\S+)/gm),
@@ -81,6 +82,23 @@ if (reason !== undefined) {
     const { docker, pods } = await populate(t, wire)
     await allReach([docker, ...pods.map(peerOf)])
     await leave(t, wire, pods)
+  })
+
+  test.serial('a network that Docker made stays for the sandbox on it when Docker gives it up, and goes after it', async (t) => {
+    const { host2, dockerd } = t.context
+    await dockerd.docker(['network', 'create', '--driver', 'heddle', '--opt', 'network=made', '--ipam-driver', 'heddle', '--ipam-opt', 'network=made', 'made'])
+    await host2.useNetwork('made')
+    const pod = await soon(() => host2.cri.run({ name: 'stays', handler: 'made' }))
+    await dockerd.docker(['network', 'rm', 'made'])
+    const names = async () => ((await host2.heddle.json(['network', 'ls'])) as { name: string }[]).map(({ name }) => name)
+    t.deepEqual(await names(), ['made'])
+    t.regex(await pod.exec(['ip', 'address', 'show', 'eth0']), new RegExp(`inet ${pod.addresses[0]}/`))
+    await host2.cri.stop(pod.id)
+    await host2.cri.remove(pod.id)
+    await soon(async () => {
+      if ((await names()).length > 0) throw new Error('the network is still there')
+    })
+    t.deepEqual(await host2.heddle.json(['pool', 'ls']), [])
   })
 }
 

@@ -121,3 +121,10 @@ test('what is no question is not answered, what is no query is not understood, a
   t.is(Buffer.concat(heard).length, 2 * (2 + question.length + 16))
   t.deepEqual(await resolver.resolve4('web-1.blue.lab.example'), ['10.1.0.2'])
 })
+
+test('a gateway that cannot listen says where and what to do, and does not start half', async (t) => {
+  const { port } = await start(t)
+  const refused = startGateway({ dns: { listen: [`[::1]:0`, `127.0.0.1:${port}`] } })
+  const error = await t.throwsAsync<HeddleError>(refused, { instanceOf: HeddleError, message: /cannot listen on 127\.0\.0\.1:\d+: .*EADDRINUSE/ })
+  t.is(error.field, 'gateway.dns.listen')
+})

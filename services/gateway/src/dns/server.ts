@@ -41,23 +41,19 @@ export class DnsServer {
     this.#names = new Names(parts, options.zone)
   }
 
+  /** Fails with invalid-argument where an address is not the host's, or its port is another's. */
   async start(): Promise<void> {
     for (const listen of this.#options.listen) {
-      const at = listen.lastIndexOf(':')
-      const [address, port] = [listen.slice(0, at).replace(/^\[(.*)\]$/, '$1'), Number(listen.slice(at + 1))]
-      // One that hears IPv6 only leaves the port to the other family's.
-      const isIpv6 = address.includes(':')
-      const socket = createSocket(isIpv6 ? { type: 'udp6', ipv6Only: true } : 'udp4')
-      socket.on('message', (message, from) => void this.#overUdp(socket, message, from))
-      socket.bind(port, address)
-      await once(socket, 'listening')
-      socket.on('error', (error) => this.#parts.logger.warn({ err: error, listen }, 'the name server lost a socket'))
-      this.#sockets.push(socket)
-      const server = createServer((connection) => this.#overTcp(connection))
-      server.maxConnections = maxConnections
-      server.listen({ port, host: address, ipv6Only: isIpv6 })
-      await once(server, 'listening')
-      this.#servers.push(server)
+      try {
+        await this.#listen(listen)
+      } catch (error) {
+        await this.stop()
+        throw new HeddleError('invalid-argument', `the name server cannot listen on ${listen}: ${(error as Error).message}`, {
+          field: 'gateway.dns.listen',
+          remedy: 'name an address of this host and a port that no other name server has',
+          cause: error,
+        })
+      }
     }
   }
 
@@ -68,6 +64,24 @@ export class DnsServer {
       ...this.#sockets.map((socket) => new Promise<void>((resolve) => socket.close(resolve))),
       ...this.#servers.map((server) => new Promise((resolve) => server.close(resolve))),
     ])
+  }
+
+  async #listen(listen: string): Promise<void> {
+    const at = listen.lastIndexOf(':')
+    const [address, port] = [listen.slice(0, at).replace(/^\[(.*)\]$/, '$1'), Number(listen.slice(at + 1))]
+    // One that hears IPv6 only leaves the port to the other family's.
+    const isIpv6 = address.includes(':')
+    const socket = createSocket({ type: isIpv6 ? 'udp6' : 'udp4', ...(isIpv6 ? { ipv6Only: true } : {}) })
+    this.#sockets.push(socket)
+    socket.on('message', (message, from) => void this.#overUdp(socket, message, from))
+    socket.bind(port, address)
+    await once(socket, 'listening')
+    socket.on('error', (error) => this.#parts.logger.warn({ err: error, listen }, 'the name server could not send'))
+    const server = createServer((connection) => this.#overTcp(connection))
+    this.#servers.push(server)
+    server.maxConnections = maxConnections
+    server.listen({ port, host: address, ipv6Only: isIpv6 })
+    await once(server, 'listening')
   }
 
   async #overUdp(socket: UdpSocket, message: Buffer, from: RemoteInfo): Promise<void> {

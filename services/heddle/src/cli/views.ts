@@ -99,6 +99,7 @@ export function endpointFacts(endpoint: Endpoint): string {
     ['sandbox', endpoint.sandbox],
     ['runtime', endpoint.runtime],
     ['container', containerOf(endpoint)],
+    ['also called', endpoint.aliases.join(' ')],
     ['ports', endpoint.ports.map(portText).join(' ')],
     ['made', timestamp(endpoint.createdAt)],
     ['changed', timestamp(endpoint.updatedAt)],
