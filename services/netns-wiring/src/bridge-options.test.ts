@@ -156,6 +156,19 @@ test.serial('TCP and UDP ports are published in both families, on every address 
   )
 })
 
+test.serial('SCTP is published as the others are', async (t) => {
+  const endpoint = lab.brains.endpoints.get('web')
+  if (endpoint === undefined) return t.fail('the endpoint of the test before')
+  await publish(endpoint, lan(), [port('sctp', 9090, '', 9000)])
+  // Kernels without SCTP sockets still translate it, so packets are written and read as they are.
+  const receiver = spawn('nsenter', [`--net=${endpoint.sandbox}`, 'perl', '-MSocket', '-e', receiveSctp])
+  const seen = new Promise<string>((resolve) => receiver.stdout.on('data', (text) => resolve(String(text))))
+  lab.defer(() => receiver.kill())
+  await until('the receiver listens', async () => /:0084 /.test(await inside(endpoint.sandbox, 'cat', '/proc/net/raw')))
+  await inside(outside, 'perl', '-MSocket', '-e', sendSctp, lab.host('h1').address, sctpInit(40_000, 9090).toString('hex'))
+  t.is(await seen, '40000 9000')
+})
+
 test.serial('a port chosen for one family stays the same when it is asked for again', async (t) => {
   const endpoint = lab.brains.endpoints.get('web')
   if (endpoint === undefined) return t.fail('the endpoint of the test before')
@@ -164,3 +177,31 @@ test.serial('a port chosen for one family stays the same when it is asked for ag
   t.is(new Set(first.map(({ hostPort }) => hostPort)).size, 3)
   t.deepEqual(await publish(endpoint, lan(), wanted), first)
 })
+
+/** Of the first packet: from which port to which. */
+const receiveSctp = `$| = 1; socket(S, AF_INET, SOCK_RAW, 132) or die; recv(S, $p, 2048, 0); $h = (ord($p) & 15) * 4; print join(' ', unpack('nn', substr($p, $h)))`
+const sendSctp = `socket(S, AF_INET, SOCK_RAW, 132) or die; send(S, pack('H*', $ARGV[1]), 0, sockaddr_in(0, inet_aton($ARGV[0]))) or die`
+
+/** An INIT chunk (RFC 9260 section 3.3.2) with its CRC32c, which conntrack looks at. */
+function sctpInit(from: number, to: number): Buffer {
+  const packet = Buffer.alloc(32)
+  packet.writeUInt16BE(from, 0)
+  packet.writeUInt16BE(to, 2)
+  packet.writeUInt8(1, 12)
+  packet.writeUInt16BE(20, 14)
+  packet.writeUInt32BE(0x0bad_cafe, 16)
+  packet.writeUInt32BE(65_536, 20)
+  packet.writeUInt16BE(1, 24)
+  packet.writeUInt16BE(1, 26)
+  packet.writeUInt32LE(crc32c(packet), 8)
+  return packet
+}
+
+function crc32c(bytes: Buffer): number {
+  let crc = 0xffff_ffff
+  for (const byte of bytes) {
+    crc ^= byte
+    for (let bit = 0; bit < 8; bit++) crc = (crc >>> 1) ^ (crc & 1 ? 0x82f6_3b78 : 0)
+  }
+  return ~crc >>> 0
+}
