@@ -112,7 +112,7 @@ function mountsOf({ dockerd }: Host): Promise<string> {
 }
 
 /** Three packets, since a host hears of an endpoint a moment after it is made; and no more, since a stale entry would heal by itself. */
-const reaches = ({ dockerd }: Host, container: string, address: string) => dockerd.docker(['exec', container, 'ping', '-c', '3', '-W', '2', address])
+const reaches = ({ dockerd }: Host, container: string, address: string) => dockerd.docker(['exec', container, 'ping', '-A', '-c', '3', '-W', '2', address])
 
 onHosts('the plugin is created, set and enabled, and answers for networks and for addresses', async (t, { dockerd, ...first }) => {
   await dockerd.docker(['plugin', 'create', 'heddle', join(dir, 'plugin')], { timeoutMs: 120_000 })
