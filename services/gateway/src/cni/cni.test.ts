@@ -1,8 +1,10 @@
+import { connect } from 'node:net'
 import { HeddleError } from '@heddle/core'
 import anyTest, { type TestFn } from 'ava'
 import fc from 'fast-check'
 import { startGateway, type TestGateway } from '../testing/gateway.ts'
 import { addBlue, addEnv, blueConfig, leftovers, none } from '../testing/networks.ts'
+import { encodeRequest } from './frame.ts'
 
 const test = anyTest as TestFn<{ gateway: TestGateway }>
 
@@ -267,18 +269,37 @@ for (const [name, env, config, code, remedy] of badInput) {
   })
 }
 
-test('an ADD whose caller goes away undoes itself', async (t) => {
-  const { cluster, runtime } = t.context.gateway
-  const { connect } = await import('node:net')
-  const { encodeRequest } = await import('./frame.ts')
-  cluster.faults.set('wiring.attach', 'hang')
-  const socket = connect(t.context.gateway.sockets.cni)
-  socket.write(encodeRequest(new Map(Object.entries(addEnv)), JSON.stringify(blueConfig)))
-  while (cluster.endpoints.size === 0) await new Promise(setImmediate)
+/** A runtime that gives up as soon as `begun` holds. */
+async function giveUp(gateway: TestGateway, env: Readonly<Record<string, string>>, begun: () => boolean): Promise<void> {
+  const socket = connect(gateway.sockets.cni)
+  socket.write(encodeRequest(new Map(Object.entries(env)), JSON.stringify(blueConfig)))
+  while (!begun()) await new Promise(setImmediate)
   socket.destroy()
+}
+
+test('an ADD whose caller goes away undoes itself, long before its time is over', async (t) => {
+  const patient = await startGateway({ cni: { timeoutMs: 600_000 } })
+  const { cluster, runtime } = patient
+  addBlue(cluster)
+  cluster.faults.set('wiring.attach', 'hang')
+  await giveUp(patient, addEnv, () => cluster.endpoints.size > 0)
   while (leftovers(cluster).claims > 0) await new Promise((resolve) => setTimeout(resolve, 5))
   t.deepEqual(leftovers(cluster), none)
   t.is(runtime.phase, 'running')
+  await patient.stop()
+})
+
+test('a DEL whose caller goes away goes on: a runtime that gave up may not ask again', async (t) => {
+  const { cni, cluster } = t.context.gateway
+  await cni(addEnv, blueConfig)
+  const gate = Promise.withResolvers<void>()
+  cluster.calls.length = 0
+  cluster.faults.set('wiring.detach', gate.promise)
+  await giveUp(t.context.gateway, { ...addEnv, CNI_COMMAND: 'DEL' }, () => cluster.calls.includes('wiring.detach'))
+  await new Promise((resolve) => setTimeout(resolve, 50))
+  gate.resolve()
+  while (leftovers(cluster).claims > 0) await new Promise((resolve) => setTimeout(resolve, 5))
+  t.deepEqual(leftovers(cluster), none)
 })
 
 test('no stdin crashes the door: every answer is a result or a typed error', async (t) => {

@@ -1,4 +1,7 @@
-/** Hears the launcher on `cni.sock`: one request a connection. A caller that hangs up cancels its call, which undoes itself. */
+/**
+ * Hears the launcher on `cni.sock`: one request a connection. A caller that hangs up cancels its call, and an ADD undoes
+ * itself; what takes away goes on, because a runtime that gave up waiting may not ask again.
+ */
 import { createServer, type Server, type Socket } from 'node:net'
 import { type Call, HeddleError } from '@heddle/core'
 import { CallsUnderWay, listenUnix, pluginCall, traceRefusal } from '../door.ts'
@@ -25,6 +28,7 @@ export interface CniServerOptions {
 }
 
 const idleTimeoutMs = 30_000
+const goesOn: ReadonlySet<string> = new Set(['DEL', 'GC'])
 
 export class CniServer {
   readonly #parts: FlowParts
@@ -62,6 +66,7 @@ export class CniServer {
     const launcher = new Launcher(socket)
     const gone = this.#calls.begin()
     let asked = false
+    let mayEnd = true
     this.#open.add(socket)
     // A launcher sends everything at once; whoever does not is no launcher.
     socket.setTimeout(idleTimeoutMs, () => !asked && socket.destroy())
@@ -71,7 +76,7 @@ export class CniServer {
       this.#open.delete(socket)
       this.#calls.end(gone)
       launcher.left()
-      if (!socket.writableEnded) gone.abort(new HeddleError('cancelled', 'the CNI runtime ended its call'))
+      if (mayEnd) gone.abort(new HeddleError('cancelled', 'the CNI runtime ended its call'))
     })
     socket.on('data', (chunk: Buffer) => {
       try {
@@ -79,7 +84,11 @@ export class CniServer {
         const request = reader.push(chunk)
         if (request === undefined) return
         asked = true
-        void this.answer(request, launcher, gone.signal).then(({ exitCode, stdout }) => socket.end(encodeAnswer(exitCode, stdout)))
+        mayEnd = !goesOn.has(request.env.get('CNI_COMMAND') ?? '')
+        void this.answer(request, launcher, gone.signal).then(({ exitCode, stdout }) => {
+          mayEnd = false
+          socket.end(encodeAnswer(exitCode, stdout))
+        })
       } catch (error) {
         asked = true
         socket.end(encodeAnswer(1, failureAnswer(error, newestVersion).stdout))
