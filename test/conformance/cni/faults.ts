@@ -105,7 +105,7 @@ export const faults: readonly Fault[] = [
   }),
   instead(
     'an ADD to no namespace succeeds',
-    ['ADD-4', 'ADD-5', 'DEL-10', 'IPAM-6'],
+    ['ADD-4', 'ADD-5', 'DEL-10', 'IPAM-5'],
     ({ command, netns = '' }) => command === 'ADD' && ['/run/netns/never-was', '/etc/hostname'].includes(netns),
     printed({ cniVersion: '1.1.0' }),
   ),
@@ -140,7 +140,7 @@ export const faults: readonly Fault[] = [
   },
   instead('a namespace below /proc is refused', ['ADD-9'], ({ netns }) => netns?.startsWith('/proc/') === true, error('no namespace')),
   instead('a link to a namespace is refused', ['ADD-10'], ({ netns }) => netns?.endsWith('.link') === true, error('no namespace')),
-  instead('DEL does nothing', ['DEL-1', 'CHECK-DELETED', 'IPAM-3', 'IPAM-4', 'IPAM-5'], is('DEL'), nothing),
+  instead('DEL does nothing', ['DEL-1', 'CHECK-DELETED', 'IPAM-3', 'IPAM-4', 'IPAM-6'], is('DEL'), nothing),
   instead('DEL answers with an empty object', ['DEL-2', 'DEL-5'], is('DEL'), printed({})),
   fault('DEL insists on what it is to delete', ['DEL-3', 'DEL-4', 'DEL-6', 'DEL-7', 'DEL-8', 'DEL-9', 'DEL-10'], async (call, plugin) => {
     const there = call.command !== 'DEL' || (await succeeds(ip(missing(call, 'CNI_NETNS') ? '' : (call.netns ?? ''), 'link', 'show', call.ifname ?? '')))
@@ -193,7 +193,7 @@ export const faults: readonly Fault[] = [
     ...result,
     ips: result.ips.map((one: object) => ({ ...one, address: '10.97.0.29/27' })),
   })),
-  instead('DEL without a namespace frees nothing', ['IPAM-5'], ({ command, netns }) => command === 'DEL' && netns === '', nothing),
+  instead('DEL without a namespace frees nothing', ['IPAM-6'], ({ command, netns }) => command === 'DEL' && netns === '', nothing),
   misreported(
     'the result is of no version',
     ['0.1.0', '0.2.0', '0.3.0', '0.3.1', '0.4.0', '1.0.0', '1.1.0'].map((version) => `RESULT-${version}`),

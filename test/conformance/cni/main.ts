@@ -39,9 +39,14 @@ const { values } = parseArgs({
     exclusive: { type: 'boolean', default: false },
     only: repeated,
     json: { type: 'boolean', default: false },
+    help: { type: 'boolean', default: false },
   },
 })
 const { plugin, config, path, ifname, link: links, exclusive, only, json } = values
+if (values.help) {
+  process.stdout.write(usage)
+  process.exit(0)
+}
 if (plugin === undefined || config === undefined) fail('--plugin and --config are needed')
 const options = {
   plugin: resolve(plugin),

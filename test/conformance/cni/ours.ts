@@ -5,7 +5,22 @@ import type { SubjectOptions } from './subject.ts'
 
 export interface Ours {
   readonly heddle: HeddleProcess
-  readonly options: SubjectOptions
+  /** A network of a kind, as the configuration of the plugin defines it. */
+  options(kind: OurKind): SubjectOptions
+}
+
+export type OurKind = 'bridge' | 'overlay' | 'macvlan' | 'host-device'
+
+/** Small enough to be gone through, and none in another. Those that have no gateway on the host are given a route by some other. */
+const networks: Readonly<Record<OurKind, { readonly heddle: object; readonly routes?: object }>> = {
+  bridge: { heddle: { subnets: ['10.97.0.0/27'] } },
+  overlay: { heddle: { subnets: ['10.97.0.32/27'] }, routes: defaultBy('10.97.0.62') },
+  macvlan: { heddle: { subnets: ['10.97.0.64/27'], parent: { name: 'card0', mode: 'bridge' } }, routes: defaultBy('10.97.0.94') },
+  'host-device': { heddle: { subnets: ['10.97.0.96/27'], parent: { name: 'card1' } }, routes: defaultBy('10.97.0.126') },
+}
+
+function defaultBy(gw: string): object {
+  return [{ dst: '0.0.0.0/0', gw }]
 }
 
 export async function startOurs(scope: LabScope, dir: string): Promise<Ours> {
@@ -20,15 +35,15 @@ export async function startOurs(scope: LabScope, dir: string): Promise<Ours> {
   })
   return {
     heddle,
-    options: {
+    options: (kind) => ({
       plugin: resolve(import.meta.dirname, '../../../deploy/cni-launcher/heddle-cni'),
-      config: { name: 'conformance', type: 'heddle', heddle: { kind: 'bridge', subnets: ['10.97.0.0/27'] } },
+      config: { name: `conformance-${kind}`, type: 'heddle', ...networks[kind], heddle: { kind, ...networks[kind].heddle } },
       path: '/opt/cni/bin',
       ifname: 'eth0',
       env: { HEDDLE_CNI_SOCKET: heddle.cniSocket },
       hostNetns,
-      links: [],
-      exclusive: false,
-    },
+      links: kind === 'macvlan' ? ['card0'] : kind === 'host-device' ? ['card1'] : [],
+      exclusive: kind === 'host-device',
+    }),
   }
 }

@@ -73,9 +73,9 @@ export class Subject {
     if (this.options.links.length === 0) return
     const there = new Set((await linksOf(this.host)).map(({ name }) => name))
     const inHost = (...args: string[]) => ip(this.host, 'link', ...args)
-    for (const [index, name] of this.options.links.entries()) {
+    for (const name of this.options.links) {
       if (there.has(name)) continue
-      const peer = `wire${index}`
+      const peer = `${name}-wire`
       // The kernel may be taking it away already, with the sandbox that its other end was in.
       if (there.has(peer)) await inHost('delete', peer).catch(() => '')
       await inHost('add', name, 'type', 'veth', 'peer', 'name', peer)

@@ -23,16 +23,19 @@ async function expectGone(trial: Trial, { netns, ifname }: Attached, before: Rea
 export const gcRules = [
   rule('GC-1', section, 'GC keeps every attachment of the list', async (trial) => {
     trial.needs('GC')
-    const [one, two] = [await trial.attach(), await trial.attach()]
-    const before = [await stateOf(one.netns), await stateOf(two.netns)]
-    quiet(await gc(trial, [one, two]), 'GC')
-    const after = [await stateOf(one.netns), await stateOf(two.netns)]
-    expect(after.join() === before.join(), `the sandboxes were\n${before.join()}\nand are\n${after.join()}`)
-    for (const attached of [one, two])
+    const all = [await trial.attach()]
+    if (!trial.subject.options.exclusive) all.push(await trial.attach())
+    const look = async () => (await Promise.all(all.map(({ netns }) => stateOf(netns)))).join()
+    const before = await look()
+    quiet(await gc(trial, all), 'GC')
+    const after = await look()
+    expect(after === before, `the sandboxes were\n${before}\nand are\n${after}`)
+    for (const attached of all)
       quiet(await trial.call('CHECK', { ...attached, config: trial.subject.config({ prevResult: attached.result }) }), 'CHECK of a valid attachment')
   }),
   rule('GC-2', section, 'GC removes an attachment that is not in the list', async (trial) => {
     trial.needs('GC')
+    trial.needsSeveral()
     const valid = await trial.attach()
     const before = await trial.hostLinks()
     const stale = await trial.attach()
@@ -60,6 +63,7 @@ export const gcRules = [
   }),
   rule('GC-5', section, 'an interface of a container goes although another one of it is valid', async (trial) => {
     trial.needs('GC')
+    trial.needsSeveral()
     const valid = await trial.attach()
     const before = await trial.hostLinks()
     const stale = await trial.attached({ ...valid, ifname: `${valid.ifname}b` })

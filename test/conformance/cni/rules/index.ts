@@ -24,7 +24,8 @@ export const rules: readonly Rule<Subject>[] = [
   ...statusRules,
   ...gcRules,
   ...chainRules,
-  ...addressRules,
   ...resultRules,
   ...errorRules,
+  // The last of them use up the addresses of a plugin that leaks.
+  ...addressRules,
 ]
