@@ -1,5 +1,5 @@
 /** The kinds of network there are, and what is said of networks made from a link of the host or of a bridge: checked and in canonical form. */
-import { BridgeNetwork, ParentLink } from '@heddle/contract'
+import type { BridgeNetwork, ParentLink } from '@heddle/contract'
 import { AddressError, canonicalIp, canonicalMac, isInterfaceMac, parseMac } from '@heddle/net'
 import { invalid } from './errors.ts'
 import { checkInterfaceName } from './ids.ts'
@@ -19,6 +19,10 @@ const parentKinds: ReadonlySet<string> = new Set(['macvlan', 'ipvlan', 'vlan', '
 const maxVlan = 4094
 /** `0.0.0.0` and `::` are every address, as nothing is. */
 const anywhere: ReadonlySet<string> = new Set(['0.0.0.0', '::'])
+
+/** Not by the contract's own functions: with them comes its gRPC client, which who uses nothing but this package needs not load. */
+const noParent: ParentLink = { name: '', mode: '', vlan: 0, mac: '', pci: '' }
+const noBridge: BridgeNetwork = { isolated: false, routed: false, hostBinding: '' }
 
 type Made = { readonly kind: string; readonly parent?: ParentLink | undefined }
 
@@ -60,7 +64,7 @@ export function checkParent(kind: string, parent: ParentLink | undefined, field:
       throw invalid(field, `a network of kind ${kind} is made from no link of the host`, `leave the parent out, or use ${[...parentKinds].join(', ')}`)
     return undefined
   }
-  const { name, mode, vlan, mac, pci } = parent ?? ParentLink.create()
+  const { name, mode, vlan, mac, pci } = parent ?? noParent
   checkMode(kind, mode, `${field}.mode`)
   if (kind === 'vlan' && (vlan < 1 || vlan > maxVlan)) throw invalid(`${field}.vlan`, `a network of kind vlan cannot have VLAN ${vlan}`, `use 1 to ${maxVlan}`)
   if (kind !== 'vlan' && vlan !== 0)
@@ -93,8 +97,8 @@ export function checkBridge(kind: string, bridge: BridgeNetwork | undefined, fie
 
 /** Each part of the two by its field, for comparing networks. */
 export function linkFields({ parent, bridge }: { readonly parent?: ParentLink | undefined; readonly bridge?: BridgeNetwork | undefined }) {
-  const from = parent ?? ParentLink.create()
-  const as = bridge ?? BridgeNetwork.create()
+  const from = parent ?? noParent
+  const as = bridge ?? noBridge
   return {
     'parent.name': from.name,
     'parent.mode': from.mode,
@@ -122,7 +126,7 @@ function checkDevice({ name, mac, pci }: Pick<ParentLink, 'name' | 'mac' | 'pci'
     throw invalid(field, `a network of kind host-device ${what}`, 'give exactly one of name, mac and pci')
   }
   return {
-    ...ParentLink.create(),
+    ...noParent,
     name: name === '' ? '' : checkInterfaceName(name, `${field}.name`),
     mac: mac === '' ? '' : parsed(`${field}.mac`, () => unicast(mac)),
     pci: pci === '' ? '' : checkPci(pci, `${field}.pci`),

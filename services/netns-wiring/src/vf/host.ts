@@ -12,7 +12,7 @@ import { PutBack } from './put-back.ts'
 import { Quarantine } from './quarantine.ts'
 import { VfRepairs } from './repair.ts'
 import { VfReporter } from './report.ts'
-import type { VfSurroundings } from './surroundings.ts'
+import { realSurroundings, type VfSurroundings } from './surroundings.ts'
 import { Whereabouts } from './whereabouts.ts'
 
 export interface VfTimes {
@@ -30,7 +30,7 @@ export class VfHost {
   readonly #times: VfTimes
   #watch: { close(): void } | undefined
 
-  constructor(context: HostContext, sysfs: Sysfs, times: VfTimes, surroundings: VfSurroundings) {
+  constructor(context: HostContext, sysfs: Sysfs, times: VfTimes, surroundings: VfSurroundings = realSurroundings) {
     const cards = new Cards(context, sysfs)
     const common = {
       context,
