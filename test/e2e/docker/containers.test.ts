@@ -137,6 +137,9 @@ test.serial(
   withDocker(async (t, { host }) => {
     t.regex(await host.docker('run --rm --network host IMAGE ip address show eth0'), new RegExp(host.host.address.replaceAll('.', '\\.')))
     t.notRegex(await host.docker('run --rm --network none IMAGE ip address'), /eth0/)
+    await host.docker('create --name alone --network none IMAGE sleep 1000')
+    t.regex(await host.refused('network connect red alone'), /none/, "Docker's own rule")
+    await host.docker('rm alone')
     t.regex(await host.docker('run --rm --network container:fixed IMAGE ip address show'), /10\.5\.0\.9\/16/)
     t.is(await host.docker('run --rm --network container:web IMAGE wget -q -O - http://127.0.0.1/'), 'web', "in the other's sandbox")
     t.is(await host.docker('run --rm --network host IMAGE wget -q -O - http://10.5.4.0/').catch(() => 'web'), 'web')
