@@ -1,10 +1,11 @@
 // The command as a user runs it, on Heddle in front of its real parts: every rule, for networks of both usual kinds, in both scopes.
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { attempt, createUnderlay, type HeddleProcess, LabScope, labDirectory, startHeddle } from '@heddle/testkit'
 import test, { type ExecutionContext } from 'ava'
 import { root } from '../../sources.ts'
 import type { Verdict } from '../report.ts'
-import { rules } from './rules/index.ts'
+import { rules, ruleTable } from './rules/index.ts'
 
 const scope = new LabScope()
 const command = [process.execPath, join(root, 'test/conformance/libnetwork/main.ts')]
@@ -47,6 +48,10 @@ test.serial('overlay networks of local scope keep every rule; those of a swarm a
   passes(t, 'local', [], (id) => id.startsWith('SWARM-')),
 )
 test.serial('bridge networks of global scope keep every rule', (t) => passes(t, 'global', ['--kind', 'bridge'], () => false))
+
+test('the documentation has every rule', (t) => {
+  t.true(readFileSync(join(root, 'docs/conformance-libnetwork.md'), 'utf8').endsWith(ruleTable()), 'print it anew with --rules')
+})
 
 test.serial('a line is told for each rule and their numbers at the end, of those that are asked for', async (t) => {
   const { code, stdout } = await prove('local', ['--only', 'CAP-', '--only', 'SWARM-1'])

@@ -5,7 +5,7 @@
 import { parseArgs } from 'node:util'
 import { chosen, report } from '../report.ts'
 import { Plugin, refusalOf } from './plugin.ts'
-import { rules } from './rules/index.ts'
+import { rules, ruleTable } from './rules/index.ts'
 import type { Subject } from './stage.ts'
 
 const usage = `usage: node test/conformance/libnetwork/main.ts --socket PATH [options]
@@ -17,7 +17,8 @@ const usage = `usage: node test/conformance/libnetwork/main.ts --socket PATH [op
   --links              this runs in the engine's network namespace: look at the interfaces too
   --only ID            rules whose id begins so; may be given several times
   --timeout MS         for an answer (15000)
-  --json               one document instead of lines`
+  --json               one document instead of lines
+  --rules              print the rules as a table (docs/conformance-libnetwork.md) and prove none`
 
 const options = {
   socket: { type: 'string' },
@@ -29,10 +30,16 @@ const options = {
   only: { type: 'string', multiple: true },
   timeout: { type: 'string', default: '15000' },
   json: { type: 'boolean', default: false },
+  rules: { type: 'boolean', default: false },
+  help: { type: 'boolean', default: false },
 } as const
 
 async function main(): Promise<number> {
   const { values } = parseArgs({ options })
+  if (values.rules || values.help) {
+    process.stdout.write(values.help ? `${usage}\n` : ruleTable())
+    return 0
+  }
   if (values.socket === undefined) throw new Error('--socket is missing')
   const wanted = chosen(rules, values.only ?? [])
   const plugin = new Plugin(values.socket, Number(values.timeout))
