@@ -9,7 +9,7 @@ import { orUnknown } from '../flows/directory.ts'
 import { later } from '../flows/later.ts'
 import { createNetwork, deleteNetwork } from '../flows/network.ts'
 import type { FlowParts } from '../flows/parts.ts'
-import { undoing } from '../flows/undo.ts'
+import { together, undoing } from '../flows/undo.ts'
 import type { Body, IpamData } from './bodies.ts'
 import { addressSpace } from './ipam-driver.ts'
 import { inOptionNames, linkMismatch, linksOf } from './link-options.ts'
@@ -67,14 +67,18 @@ export class DockerNetworks {
     const { directory, cluster } = this.#parts
     const { alias, networkId } = wish
     const options = parseNetworkOptions(wish.options, driver)
-    const known = await orUnknown(directory.byAlias(alias, call))
-    if (known !== undefined) return known
     const data = withPools(wish.data)
+    // Docker waits for each of its plugin calls in turn, so what is to be read is read at once.
+    const [known, existing, pools] = await together([
+      orUnknown(directory.byAlias(alias, call)),
+      options.network === '' ? undefined : orUnknown(cluster.networks.getNetwork({ name: options.network }, call)),
+      this.#poolsBeside(options, data, call),
+    ])
+    if (known !== undefined) return known
     return undoing(this.#parts, call, async (undo) => {
-      const existing = options.network === '' ? undefined : (await orUnknown(cluster.networks.getNetwork({ name: options.network }, call)))?.network
-      let network = existing
+      let network = existing?.network
       if (network === undefined) {
-        const made = await this.#make(networkId, options, data, call)
+        const made = await this.#make(networkId, options, data, pools, call)
         network = made.network
         if (made.created) undo.add('delete the network', (late) => deleteNetwork(this.#parts, made.network, late))
       } else checkJoin(network, options, data)
@@ -121,9 +125,9 @@ export class DockerNetworks {
     return `docker:${this.#parts.cluster.host}:${networkId}`
   }
 
-  async #make(networkId: string, options: NetworkOptions, data: readonly IpamData[], call: Call) {
+  async #make(networkId: string, options: NetworkOptions, data: readonly IpamData[], pools: ReadonlySet<string>, call: Call) {
     const kind = options.kind || 'overlay'
-    const space = options.network || poolSpaceOf(this.#scope, this.#parts.cluster.host)
+    const space = this.#spaceOf(options)
     const routed = wantsGateway(options)
     const definition = inOptionNames(options.links, () =>
       checkDefinition({
@@ -139,24 +143,25 @@ export class DockerNetworks {
       }),
     )
     if (kind === 'sriov') await checkVfSource(this.#parts, options.sriov, call)
-    await this.#checkSpace(space, data, call)
+    checkSpace(pools, data)
     if (this.#scope === 'global') await this.#checkUnshared(space, data, call)
     // Docker's null IPAM: a network of frames alone, whose containers get addresses from somebody on it, or none.
-    return createNetwork(this.#parts, { definition, createdBy: 'docker', space, addressedElsewhere: data.length === 0 }, call)
+    return createNetwork(this.#parts, { definition, createdBy: 'docker', space, addressedElsewhere: data.length === 0, isLookedFor: true }, call)
   }
 
-  /** A pool that Docker got from us must be in the space the network will use; else -o and --ipam-opt do not agree. */
-  async #checkSpace(space: string, data: readonly IpamData[], call: Call): Promise<void> {
-    const ours = data.filter((one) => one.AddressSpace === addressSpace)
-    if (ours.length === 0) return
+  #spaceOf(options: NetworkOptions): string {
+    return options.network || poolSpaceOf(this.#scope, this.#parts.cluster.host)
+  }
+
+  /** Prefixes of the pools in the space that the network will use, when Docker got one from us. */
+  async #poolsBeside(options: NetworkOptions, data: readonly IpamData[], call: Call): Promise<ReadonlySet<string>> {
+    if (!data.some(isOurs)) return new Set()
+    const space = this.#spaceOf(options)
     const pools = await allPages(
       (pageToken) => this.#parts.cluster.ipam.listPools({ space, pageToken }, call),
       (page) => page.pools,
     )
-    const stray = ours.find((one) => !pools.some(({ pool }) => pool?.prefix === prefixField(one.Pool, 'Pool')))
-    if (stray !== undefined) {
-      throw invalid('network', `pool ${stray.Pool} does not belong to this network`, 'give both -o network=NAME and --ipam-opt network=NAME, or neither')
-    }
+    return new Set(pools.flatMap(({ pool }) => (pool === undefined ? [] : [pool.prefix])))
   }
 
   /** The nodes of a swarm share the pools of networks without a name, so who asks for a pool does not learn that it has one. */
@@ -198,6 +203,18 @@ export class DockerNetworks {
     const { network } = (await orUnknown(this.#parts.cluster.networks.getNetwork({ id: known.id }, call))) ?? {}
     // Refused with network-in-use while another host's Docker still has an alias: then it is not ours to delete.
     if (network?.createdBy === 'docker') await deleteNetwork(this.#parts, network, call)
+  }
+}
+
+function isOurs(data: IpamData): boolean {
+  return data.AddressSpace === addressSpace
+}
+
+/** A pool that Docker got from us must be in the space the network will use; else -o and --ipam-opt do not agree. */
+function checkSpace(pools: ReadonlySet<string>, data: readonly IpamData[]): void {
+  const stray = data.find((one) => isOurs(one) && !pools.has(prefixField(one.Pool, 'Pool')))
+  if (stray !== undefined) {
+    throw invalid('network', `pool ${stray.Pool} does not belong to this network`, 'give both -o network=NAME and --ipam-opt network=NAME, or neither')
   }
 }
 

@@ -14,6 +14,8 @@ export interface NetworkWish {
   readonly createdBy: 'cli' | 'cni' | 'docker'
   /** Of the pools; that of the network's name unless Docker asked for them before it named the network. */
   readonly space?: string
+  /** The caller has just looked: there was none of the name. */
+  readonly isLookedFor?: boolean
   /** Another IPAM plugin gives the addresses: no pool but of the subnets that the definition names. */
   readonly addressedElsewhere?: boolean
 }
@@ -28,7 +30,8 @@ const hostTimeoutMs = 2000
 export async function createNetwork(parts: FlowParts, wish: NetworkWish, call: Call): Promise<{ readonly network: Network; readonly created: boolean }> {
   const definition = checkDefinition(wish.definition)
   for (let attempt = 1; ; attempt++) {
-    const existing = (await orUnknown(parts.cluster.networks.getNetwork({ name: definition.name }, call)))?.network
+    const looked = attempt === 1 && wish.isLookedFor === true
+    const existing = looked ? undefined : (await orUnknown(parts.cluster.networks.getNetwork({ name: definition.name }, call)))?.network
     if (existing !== undefined) {
       const differences = differencesTo(existing, definition)
       if (differences.length > 0) throw differs(existing, differences)
