@@ -46,6 +46,13 @@ test('the first ADD makes a network of the kind that its configuration says, and
   }
 })
 
+test('a device that is given away keeps its MAC, in the result and in the record', async (t) => {
+  const { cni, cluster } = t.context.gateway
+  const { json } = await cni(addEnv, config({ kind: 'host-device', parent: 'eth1' }))
+  t.is(json.interfaces.at(-1).mac, '02:00:00:00:00:0d')
+  t.is([...cluster.endpoints.values()][0]?.mac, '02:00:00:00:00:0d')
+})
+
 test('a sandbox on null has addresses and no interface', async (t) => {
   const { cni, cluster } = t.context.gateway
   const { json } = await cni(addEnv, config({ kind: 'null', subnets }))

@@ -107,6 +107,14 @@ test("an ipvlan that the host routes goes out by its interface, and its MAC is i
   }
 })
 
+test('a device that is given away keeps its MAC, and the record names it', async (t) => {
+  const { gateway } = t.context
+  await docker(gateway).create({ kind: 'host-device', parent: 'eth1' })
+  t.deepEqual(await docker(gateway).endpoint(), { Interface: {} })
+  await docker(gateway).join()
+  t.like(gateway.cluster.endpoints.get(EndpointID), { state: 'wired', mac: '02:00:00:00:00:0d' })
+})
+
 test('a container on null gets no interface and no way out, and keeps its address', async (t) => {
   const { gateway } = t.context
   await docker(gateway).create({ kind: 'null' })

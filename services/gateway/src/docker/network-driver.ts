@@ -13,7 +13,7 @@ import { briefly } from '../flows/briefly.ts'
 import { detach, detachAhead } from '../flows/detach.ts'
 import { later } from '../flows/later.ts'
 import type { FlowParts } from '../flows/parts.ts'
-import { anywhere, claimRevisionOf, familyOf, gatewayFor, macFor, poolIdsOf, routesByLink, wantsOf } from '../flows/plan.ts'
+import { anywhere, claimRevisionOf, familyOf, gatewayFor, macFor, macToRecord, poolIdsOf, routesByLink, wantsOf } from '../flows/plan.ts'
 import { together, undoing } from '../flows/undo.ts'
 import { releaseVf } from '../flows/vf.ts'
 import type { Body } from './bodies.ts'
@@ -96,6 +96,8 @@ export class NetworkDriver {
         this.#put(network, wired, call),
       ])
       if (attached.interfaceName === '' && network.kind !== 'null') throw nothingToMove(wired.endpoint)
+      const mac = macToRecord(network, wired.endpoint.mac, attached.mac)
+      if (mac !== undefined) await this.#put(network, { ...wired, endpoint: { ...wired.endpoint, mac } }, call)
       const names = { SrcName: attached.interfaceName, DstPrefix: network.options['prefix'] || 'eth', ...(ifname === '' ? {} : { DstName: ifname }) }
       return {
         InterfaceName: network.kind === 'null' ? null : names,

@@ -5,7 +5,7 @@
 import type { Allocation, AttachResponse, Claim, Endpoint, Network, Route, Vf } from '@heddle/contract'
 import { type Call, HeddleError, undoCall, withCall } from '@heddle/core'
 import type { FlowParts } from './parts.ts'
-import { boundPorts, claimRevisionOf, defaultRoutes, familyOf, isClaimable, macFor, poolIdsOf, wantsOf } from './plan.ts'
+import { boundPorts, claimRevisionOf, defaultRoutes, familyOf, isClaimable, macFor, macToRecord, poolIdsOf, wantsOf } from './plan.ts'
 import { together, type Undo, undoing } from './undo.ts'
 import { type ClaimedVf, claimVf, planVf, releaseVf, sameVf, type VfWish } from './vf.ts'
 
@@ -130,13 +130,15 @@ async function attachTo(parts: FlowParts, network: Network, wish: AttachWish, ca
     const routes = given === undefined ? routesOf(network, addresses, wish) : [...given.routes, ...wish.routes]
     const endpoint = { ...draft, addresses: [...addresses], state: 'wired', ipam: wish.given?.plugin }
     undo.add('forget the endpoint', (late) => networks.deleteEndpoint({ id }, late))
-    const put = () => networks.putEndpoint({ endpoint, claimRevision }, call)
+    const put = (mac = endpoint.mac) => networks.putEndpoint({ endpoint: { ...endpoint, mac }, claimRevision }, call)
     const recorded = asksForMac ? await put() : undefined
-    const [record, wired] = await together([
+    const [first, wired] = await together([
       recorded ?? put(),
       wiring.attach({ network, endpoint, routes }, call),
       ports.length === 0 ? undefined : wiring.publishPorts({ endpointId: id, network, addresses: addresses.map(bare), ports }, call),
     ])
+    const mac = macToRecord(network, endpoint.mac, wired.mac)
+    const record = mac === undefined ? first : await put(mac)
     if (claimed !== undefined) wish.onVf?.(claimed.vf)
     return { network, given, endpoint: record.endpoint ?? { ...endpoint, createdAt: '', updatedAt: '', revision: 0n }, routes, wiring: wired }
   })

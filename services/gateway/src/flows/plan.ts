@@ -82,6 +82,15 @@ export function macFor(network: Network, asked: string, id: string): string {
   })
 }
 
+/**
+ * What a record is to say of the MAC once the link is there, undefined when it says so already. The endpoints of an ipvlan
+ * have one for all of them, which no record can name: each keeps what stands for it.
+ */
+export function macToRecord(network: Network, recorded: string, actual: string): string | undefined {
+  if (!hasGivenMac(network) || network.kind === 'ipvlan' || actual === '' || actual === recorded) return undefined
+  return actual
+}
+
 /** Ports with the address of the host that the network publishes them on where none is given. */
 export function boundPorts<T extends PortMapping>({ bridge }: Pick<Network, 'bridge'>, ports: readonly T[]): T[] {
   return ports.map((port) => ({ ...port, hostAddress: port.hostAddress || (bridge?.hostBinding ?? '') }))

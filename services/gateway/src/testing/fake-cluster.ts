@@ -158,7 +158,7 @@ export class FakeCluster {
       if (endpoint?.networkKind === 'null') return {}
       return {
         interfaceName: endpoint?.sandbox ? endpoint.interfaceName : 'hp0123456789a',
-        mac: endpoint?.mac ?? '',
+        mac: endpoint?.networkKind === 'host-device' ? '02:00:00:00:00:0d' : (endpoint?.mac ?? ''),
         mtu: 1450,
         hostInterface: 'hd0123456789a',
         bridge: 'hb0123456789a',

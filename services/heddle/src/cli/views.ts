@@ -1,6 +1,6 @@
 /** How each kind of record reads as a table or as facts. */
 import type { BridgeNetwork, Claim, Endpoint, Network, ParentLink, PoolUsage, PortMapping, SriovNetwork } from '@heddle/contract'
-import { hasGivenMac, isOnWire } from '@heddle/core'
+import { isOnWire } from '@heddle/core'
 import { count, facts, shortId, table, timestamp } from './output.ts'
 import { selectorText, settingsText } from './vf-settings.ts'
 
@@ -140,9 +140,9 @@ export function claimTable(claims: readonly Claim[]): string {
   )
 }
 
-/** Of a link that has its MAC from its parent, or from the device it is, the record has only what stands for it. */
-function macText({ mac, networkKind: kind }: Endpoint): string {
-  return hasGivenMac({ kind }) ? '' : mac
+/** All endpoints of an ipvlan have one MAC, and those of null have none: the record has what stands for it. */
+function macText({ mac, networkKind }: Endpoint): string {
+  return networkKind === 'ipvlan' || networkKind === 'null' ? '' : mac
 }
 
 export function containerOf(endpoint: Endpoint): string {
