@@ -1,5 +1,5 @@
 /** containerd's CRI with Heddle as its CNI plugin, sandbox by sandbox as a kubelet asks for them. */
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import {
@@ -86,7 +86,6 @@ if (reason !== undefined) {
         { hostPort: 0, containerPort: 9090 },
       ],
       dns: { servers: ['10.0.0.10', 'fd00::10'], searches: ['lab.example'], options: ['ndots:5'] },
-      annotations: { 'kubernetes.io/ingress-bandwidth': '10M', 'kubernetes.io/egress-bandwidth': '20M' },
     })
     t.regex(pod.addresses.join(' '), /^10\.88\.0\.\d+ fd88::\S+$/)
     t.deepEqual(
@@ -138,6 +137,22 @@ if (reason !== undefined) {
     await cri.remove(pod.id)
     t.deepEqual(await heddle.json(['endpoint', 'ls']), [])
     await nothingLeft(t.context)
+  })
+
+  test.serial('the bandwidth that annotations of a pod ask for reaches the plugin that is chained after Heddle', async (t) => {
+    const { cri, dir } = t.context
+    copyFileSync('/usr/lib/cni/bandwidth', join(dir, 'bin/bandwidth'))
+    await install(t.context, 'pods', [{ type: 'bandwidth', capabilities: { bandwidth: true } }])
+    const pod = await cri.run({ name: 'slow', annotations: { 'kubernetes.io/ingress-bandwidth': '10M', 'kubernetes.io/egress-bandwidth': '20M' } })
+    const host = t.context.underlay.hosts[0]?.path ?? ''
+    const shaped = () => run(['nsenter', `--net=${host}`, 'tc', 'qdisc', 'show'])
+    t.regex(await shaped(), /^qdisc tbf .* dev hd\S+ .*rate 10Mbit/m)
+    t.regex(await shaped(), /^qdisc tbf .* dev bwp\S+ .*rate 20Mbit/m)
+    await cri.stop(pod.id)
+    await cri.remove(pod.id)
+    t.notRegex(await shaped(), /tbf/)
+    await nothingLeft(t.context)
+    await install(t.context, 'pods')
   })
 
   test.serial('an ADD that finds the pool full says so and leaves nothing', async (t) => {
