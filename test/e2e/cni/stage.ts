@@ -14,6 +14,7 @@ import {
   labDirectory,
   run,
   startHeddle,
+  startProgram,
 } from '@heddle/testkit'
 
 const launcher = resolve(import.meta.dirname, '../../../deploy/cni-launcher/heddle-cni')
@@ -31,6 +32,8 @@ export interface CniStage {
   inside(netns: string, command: readonly string[]): Promise<string>
   /** The same as JSON. */
   json(netns: string, command: readonly string[]): Promise<any>
+  /** A program that runs in the namespace until the end. */
+  start(name: string, netns: string, command: readonly string[]): Promise<unknown>
   /** Answers every TCP connection to the port inside the sandbox with the text. */
   serve(netns: string, port: number, text: string): Promise<void>
   /** What a TCP connection from the namespace is answered. */
@@ -68,6 +71,7 @@ export async function setCniStage(config: Readonly<Record<string, unknown>> = {}
     attachment: (netns, more = {}) => ({ containerId: netns.split('/').at(-1) ?? '', netns, ifname: 'eth0', ...more }),
     inside,
     json: async (netns, command) => JSON.parse(await inside(netns, command)),
+    start: (name, netns, command) => startProgram(scope, { name, netns, command, logPath: join(dir, `${name}.log`) }),
     async serve(netns, port, text) {
       const program = `require('node:net').createServer((s)=>s.on('error',()=>{}).end(${JSON.stringify(text)})).listen({host:'::',port:${port}},()=>console.log('ready'))`
       const child = spawn('nsenter', [`--net=${netns}`, '--', 'setpriv', '--pdeathsig', 'KILL', process.execPath, '-e', program], {
