@@ -90,7 +90,15 @@ async function eventually(t: ExecutionContext, what: string, look: () => Promise
 async function settle({ dockerd, name }: Host, more: readonly string[] = []): Promise<void> {
   const settings = [`HEDDLE_NATS_SERVERS=${control.nats.join(',')}`, `HEDDLE_HOST=${name}`, 'HEDDLE_WIRING_UNDERLAY_INTERFACE=eth0', 'HEDDLE_LOG_LEVEL=info']
   mkdirSync(join(dir, 'etc'), { recursive: true })
-  await dockerd.docker(['plugin', 'set', plugin, ...settings, `config.source=${join(dir, 'etc')}`, ...more])
+  await dockerd.docker([
+    'plugin',
+    'set',
+    plugin,
+    ...settings,
+    'HEDDLE_SET=wiring.vxlanPort=4790 gateway.keepTraces=100',
+    `config.source=${join(dir, 'etc')}`,
+    ...more,
+  ])
   await dockerd.docker(['plugin', 'enable', plugin])
 }
 
@@ -116,7 +124,7 @@ const reaches = ({ dockerd }: Host, container: string, address: string) => docke
 
 onHosts('the plugin is created, set and enabled, and answers for networks and for addresses', async (t, { dockerd, ...first }) => {
   await dockerd.docker(['plugin', 'create', 'heddle', join(dir, 'plugin')], { timeoutMs: 120_000 })
-  await settle({ dockerd, ...first }, ['HEDDLE_SET=gateway.docker.timeoutMs=9000 gateway.keepTraces=100'])
+  await settle({ dockerd, ...first })
   const [{ Config, Enabled, Settings }] = JSON.parse(await dockerd.docker(['plugin', 'inspect', plugin]))
   t.true(Enabled)
   t.deepEqual(Config.Interface.Types, ['docker.networkdriver/1.0', 'docker.ipamdriver/1.0'])
