@@ -34,7 +34,7 @@ test.serial('a network is created, listed, inspected and removed', async (t) => 
   t.like(created, { name: 'blue', kind: 'overlay', createdBy: 'cli' })
   t.true(created.vni >= 4096)
   t.regex(await up.cli(['network', 'create', 'blue', '--subnet', '10.7.0.0/16', '--subnet', 'fd07::/64', '--gateway', '10.7.0.254']), /was there already/)
-  t.regex(await up.cli(['network', 'ls']), /^NETWORK .*\nblue +overlay +\d+ +10\.7\.0\.0\/16 fd07::\/64 /)
+  t.regex(await up.cli(['network', 'ls']), /^NETWORK .*\nblue +overlay +- +\d+ +10\.7\.0\.0\/16 fd07::\/64 /)
   t.deepEqual(
     (await up.json(['network', 'ls'])).map((network: { name: string }) => network.name),
     ['blue'],

@@ -20,7 +20,7 @@ test('each kind is recorded with what it is made from, and a mode left out is th
     ],
     [{ kind: 'host-device', parent: { pci: '3b:02.1' } }, { parent: { pci: '0000:3b:02.1' } }],
     [
-      { kind: 'null', pools },
+      { kind: 'null', pools: [{ ...pools[0], gateway: '' }] },
       { parent: undefined, bridge: undefined },
     ],
     [{ kind: 'bridge', pools, bridge: { isolated: true } }, { bridge: { isolated: true, routed: false } }],
@@ -45,6 +45,7 @@ test('what a kind cannot have is refused by its field', (t) => {
     ['network.sriov', { kind: 'null', sriov: {} }],
     ['network.vni', { kind: 'vlan', parent: { name: 'eth0', vlan: 7 }, vni: 5000 }],
     ['network.pools[0].gateway', { kind: 'ipvlan', parent: { name: 'eth0', mode: 'l3' }, pools }],
+    ['network.pools[0].gateway', { kind: 'null', pools }],
   ]
   for (const [field, definition] of cases) {
     const error = t.throws(() => check(definition), undefined, field)
