@@ -10,12 +10,7 @@ import { startGateway } from '../testing/gateway.ts'
 import { addBlue, addEnv, blueConfig } from '../testing/networks.ts'
 
 async function start(t: ExecutionContext) {
-  const probe = createSocket('udp4')
-  probe.bind(0, '127.0.0.1')
-  await once(probe, 'listening')
-  const { port } = probe.address()
-  probe.close()
-  const gateway = await startGateway({ dns: { listen: [`127.0.0.1:${port}`, `[::1]:${port}`], zone: 'lab.example' } })
+  const { gateway, port } = await onFreePort()
   t.teardown(() => gateway.stop())
   const blue = addBlue(gateway.cluster)
   const add = (id: string, more: Partial<Endpoint>) =>
@@ -28,6 +23,22 @@ async function start(t: ExecutionContext) {
   const resolver = new Resolver({ timeout: 2000, tries: 1 })
   resolver.setServers([`127.0.0.1:${port}`])
   return { gateway, port, resolver, add }
+}
+
+/** A port that is free over UDP may be somebody's over TCP. */
+async function onFreePort(): Promise<{ readonly gateway: Awaited<ReturnType<typeof startGateway>>; readonly port: number }> {
+  for (let attempt = 1; ; attempt++) {
+    const probe = createSocket('udp4')
+    probe.bind(0, '127.0.0.1')
+    await once(probe, 'listening')
+    const { port } = probe.address()
+    probe.close()
+    try {
+      return { gateway: await startGateway({ dns: { listen: [`127.0.0.1:${port}`, `[::1]:${port}`], zone: 'lab.example' } }), port }
+    } catch (error) {
+      if (attempt === 10) throw error
+    }
+  }
 }
 
 const nobody: Endpoint = {
