@@ -84,7 +84,7 @@ export function openKernel(options: KernelOptions = {}): Kernel {
       (await ask({ kind: 'vfs', ns, name }, call, `reading the virtual functions of ${name} in ${namespaceText(ns)}`)) as readonly VfInfo[],
     addresses: (ns, call) => read({ kind: 'addresses', ns, linkIndex: undefined }, call),
     addressesOf: (ns, linkIndex, call) => read({ kind: 'addresses', ns, linkIndex }, call),
-    routes: (ns, call) => read({ kind: 'routes', ns }, call),
+    routes: (ns, call, table) => read({ kind: 'routes', ns, table }, call),
     neighbours: (ns, linkIndex, call) => read({ kind: 'neighbours', ns, linkIndex }, call),
     createNamespace: async (path, call) => (await ask({ kind: 'createNamespace', path }, call, `making namespace ${path}`)) as boolean,
     async deleteNamespace(path, call) {

@@ -17,9 +17,9 @@ export type Operation =
   | SetBridgePort
   | { readonly op: 'address.replace'; readonly ns: Namespace; readonly name: string; readonly address: string /* a/len */ }
   | { readonly op: 'address.delete'; readonly ns: Namespace; readonly name: string; readonly address: string }
-  | { readonly op: 'route.replace'; readonly ns: Namespace; readonly name: string; readonly destination: string /* a/len */; readonly gateway?: string }
+  | (PutRoute & { readonly op: 'route.replace' })
   /** Refused with EEXIST when there is a route to the destination, by whichever link. */
-  | { readonly op: 'route.add'; readonly ns: Namespace; readonly name: string; readonly destination: string; readonly gateway?: string }
+  | (PutRoute & { readonly op: 'route.add' })
   | { readonly op: 'route.delete'; readonly ns: Namespace; readonly name: string; readonly destination: string; readonly gateway?: string }
   /** Permanent neighbour: address -> MAC on a link. */
   | { readonly op: 'neighbour.replace'; readonly ns: Namespace; readonly name: string; readonly address: string; readonly mac: string }
@@ -38,6 +38,23 @@ export type Operation =
    * Gratuitous ARP (RFC 5227 announcement) and unsolicited neighbour advertisement (RFC 4861 7.2.6) for each address.
    */
   | { readonly op: 'announce'; readonly ns: Namespace; readonly name: string; readonly mac: string; readonly addresses: readonly string[] }
+
+export interface PutRoute {
+  readonly ns: Namespace
+  readonly name: string
+  /** `address/length`. */
+  readonly destination: string
+  readonly gateway?: string
+  /** RTAX_MTU and RTAX_ADVMSS, bytes. */
+  readonly mtu?: number | undefined
+  readonly advmss?: number | undefined
+  /** RTA_PRIORITY. */
+  readonly priority?: number | undefined
+  /** RTA_TABLE; absent: main. */
+  readonly table?: number | undefined
+  /** rtm_scope; absent: link without a gateway, else global. */
+  readonly scope?: number | undefined
+}
 
 /** Both ends are created in their final namespaces by one RTM_NEWLINK (peer attributes carry IFLA_NET_NS_FD). */
 export interface AddVeth {

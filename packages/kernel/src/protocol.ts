@@ -7,7 +7,8 @@ export type Request =
   | { readonly kind: 'look'; readonly steps: readonly Step[]; readonly questions: readonly Question[] }
   | { readonly kind: 'remove'; readonly ns: Namespace; readonly name: string }
   | { readonly kind: 'link' | 'vfs'; readonly ns: Namespace; readonly name: string }
-  | { readonly kind: 'links' | 'routes'; readonly ns: Namespace }
+  | { readonly kind: 'links'; readonly ns: Namespace }
+  | { readonly kind: 'routes'; readonly ns: Namespace; readonly table: number | undefined }
   | { readonly kind: 'addresses'; readonly ns: Namespace; readonly linkIndex: number | undefined }
   | { readonly kind: 'neighbours'; readonly ns: Namespace; readonly linkIndex: number | undefined }
   | { readonly kind: 'createNamespace' | 'deleteNamespace'; readonly path: string }

@@ -89,6 +89,20 @@ test('routes of both families, with and without gateway, are put, changed, liste
     ])
     await kernel.run(
       [
+        { op: 'route.replace', ns, name: 'a', destination: '10.8.0.0/16', gateway: '10.1.2.1', mtu: 1400, advmss: 1360, priority: 77, table: 100, scope: 200 },
+        { op: 'route.replace', ns, name: 'a', destination: 'fd08::/48', gateway: 'fd00::1', table: 1000 },
+      ],
+      call,
+    )
+    const [other] = shown('ip', ns, 'route', 'show', 'table', '100')
+    has(t, other, { gateway: '10.1.2.1', metric: 77, scope: 'site' })
+    t.like(other.metrics?.[0], { mtu: 1400, advmss: 1360 })
+    t.deepEqual(
+      (await kernel.routes(ns, call, 1000)).map(({ destination }) => destination),
+      ['fd08::/48'],
+    )
+    await kernel.run(
+      [
         { op: 'route.delete', ns, name: 'a', destination: '0.0.0.0/0', gateway: '10.1.2.254' },
         { op: 'route.delete', ns, name: 'a', destination: 'fd07::/48' },
       ],

@@ -160,7 +160,8 @@ export interface Kernel {
   addresses(ns: Namespace, call: Call): Promise<readonly AddressInfo[]>
   /** Of one link, by its index: what is read does not grow with the number of links. */
   addressesOf(ns: Namespace, linkIndex: number, call: Call): Promise<readonly AddressInfo[]>
-  routes(ns: Namespace, call: Call): Promise<readonly RouteInfo[]>
+  /** Unicast routes of a table; the main one when none is named. */
+  routes(ns: Namespace, call: Call, table?: number): Promise<readonly RouteInfo[]>
   /** Neighbours and forwarding entries of one link, or of the namespace. */
   neighbours(ns: Namespace, linkIndex: number | undefined, call: Call): Promise<readonly NeighbourInfo[]>
   /** Makes a namespace and binds it to the path; false when one was there. */

@@ -84,7 +84,12 @@ export async function checkSandbox(
   const differences = linkDifferences(wanted.peerName, link, wanted.mtu)
   if (link === undefined) return differences
   if (link.mac !== wanted.mac) differences.push(`${wanted.peerName} has MAC ${link.mac}, it should be ${wanted.mac}`)
-  const [hasAddresses, hasRoutes] = await Promise.all([kernel.addresses(wanted.peerNs, call), kernel.routes(wanted.peerNs, call)])
+  const tables = [...new Set(routes.map(({ table }) => table))]
+  const [hasAddresses, ...hasRoutes] = await Promise.all([
+    kernel.addresses(wanted.peerNs, call),
+    ...tables.map(async (table) => [table, await kernel.routes(wanted.peerNs, call, table)] as const),
+  ])
+  const routesOf = new Map(hasRoutes)
   const has = hasAddresses.filter(({ linkIndex }) => linkIndex === link.index).map(({ address }) => address)
   const missing = addresses.filter((address) => !has.includes(address))
   // A link that is down loses its IPv6 addresses and all routes; one without an address of a family, the routes of it.
@@ -93,15 +98,16 @@ export async function checkSandbox(
   const bare = ([false, true] as const).filter(
     (family) => missing.some((address) => isV6(address) === family) && !has.some((address) => isV6(address) === family && !isLinkLocal(address)),
   )
-  for (const { destination, gateway } of link.up ? routes : []) {
+  for (const { destination, gateway, table } of link.up ? routes : []) {
     if (bare.includes(isV6(destination))) continue
-    const isThere = hasRoutes.some((is) => {
+    const isThere = (routesOf.get(table) ?? []).some((is) => {
       if (is.destination !== destination) return false
       // Another network of the sandbox was attached first and has the default route.
       return is.linkIndex === link.index ? is.gateway === gateway : isDefault(destination)
     })
     if (!isThere) {
-      differences.push(`route ${destination}${gateway === '' ? '' : ` by ${gateway}`} is not on ${wanted.peerName}`)
+      const where = table === undefined ? '' : ` of table ${table}`
+      differences.push(`route ${destination}${gateway === '' ? '' : ` by ${gateway}`}${where} is not on ${wanted.peerName}`)
     }
   }
   return differences

@@ -1,4 +1,5 @@
 /** Addresses and routes: struct ifaddrmsg and rtmsg (linux/if_addr.h, linux/rtnetlink.h). */
+import type { PutRoute } from '../operations.ts'
 import type { AddressInfo, RouteInfo } from '../types.ts'
 import * as c from './constants.ts'
 import { formatAddress, parseAddress, parsePrefix } from './inet.ts'
@@ -6,6 +7,8 @@ import { InvalidValue, type Message, type MessageReader, type MessageWriter } fr
 
 /** Routes made by Heddle carry this rtm_protocol (free in iproute2's rt_protos), so that ours are known from others'. */
 export const routeProtocol = 72
+
+type RouteFields = Omit<PutRoute, 'ns' | 'name'>
 
 const replace = c.NLM_F_REQUEST | c.NLM_F_ACK | c.NLM_F_CREATE | c.NLM_F_REPLACE
 const create = c.NLM_F_REQUEST | c.NLM_F_ACK | c.NLM_F_CREATE | c.NLM_F_EXCL
@@ -54,28 +57,30 @@ export function readAddress(reader: MessageReader, message: Message): AddressInf
 }
 
 /** Takes over a route to the same destination, also that of another link. */
-export function replaceRoute(writer: MessageWriter, sequence: number, index: number, destination: string, gateway: string | undefined): void {
-  route(writer, sequence, c.RTM_NEWROUTE, replace, index, destination, gateway)
+export function replaceRoute(writer: MessageWriter, sequence: number, index: number, fields: RouteFields): void {
+  route(writer, sequence, c.RTM_NEWROUTE, replace, index, fields)
 }
 
-export function addRoute(writer: MessageWriter, sequence: number, index: number, destination: string, gateway: string | undefined): void {
-  route(writer, sequence, c.RTM_NEWROUTE, create, index, destination, gateway)
+export function addRoute(writer: MessageWriter, sequence: number, index: number, fields: RouteFields): void {
+  route(writer, sequence, c.RTM_NEWROUTE, create, index, fields)
 }
 
 export function deleteRoute(writer: MessageWriter, sequence: number, index: number, destination: string, gateway: string | undefined): void {
-  route(writer, sequence, c.RTM_DELROUTE, remove, index, destination, gateway)
+  route(writer, sequence, c.RTM_DELROUTE, remove, index, { destination, ...(gateway === undefined ? {} : { gateway }) })
 }
 
-function route(writer: MessageWriter, sequence: number, type: number, flags: number, index: number, destination: string, gateway: string | undefined): void {
+function route(writer: MessageWriter, sequence: number, type: number, flags: number, index: number, fields: RouteFields): void {
+  const { destination, gateway, mtu, advmss, priority, table = c.RT_TABLE_MAIN } = fields
   const { bytes, length } = parsePrefix(destination, 'destination')
   const via = gateway === undefined || gateway === '' ? undefined : parseAddress(gateway, 'gateway')
   if (via !== undefined && via.length !== bytes.length) throw new InvalidValue('gateway', `gateway ${gateway} is not of the family of ${destination}`)
   const adding = type === c.RTM_NEWROUTE
-  const scope = !adding ? c.RT_SCOPE_NOWHERE : via === undefined && bytes.length === 4 ? c.RT_SCOPE_LINK : c.RT_SCOPE_UNIVERSE
+  const usual = via === undefined && bytes.length === 4 ? c.RT_SCOPE_LINK : c.RT_SCOPE_UNIVERSE
+  const scope = adding ? (fields.scope ?? usual) : c.RT_SCOPE_NOWHERE
   writer.message(type, flags, sequence, () => {
     writer.u8(family(bytes)).u8(length).u8(0).u8(0)
     writer
-      .u8(c.RT_TABLE_MAIN)
+      .u8(table < 256 ? table : c.RT_TABLE_UNSPEC)
       .u8(adding ? routeProtocol : 0)
       .u8(scope)
       .u8(adding ? c.RTN_UNICAST : 0)
@@ -83,6 +88,13 @@ function route(writer: MessageWriter, sequence: number, type: number, flags: num
     if (length > 0) writer.attribute(c.RTA_DST, bytes)
     if (via !== undefined) writer.attribute(c.RTA_GATEWAY, via)
     writer.attributeU32(c.RTA_OIF, index)
+    if (table >= 256) writer.attributeU32(c.RTA_TABLE, table)
+    if (priority !== undefined) writer.attributeU32(c.RTA_PRIORITY, priority)
+    if (mtu === undefined && advmss === undefined) return
+    writer.nest(c.RTA_METRICS, () => {
+      if (mtu !== undefined) writer.attributeU32(c.RTAX_MTU, mtu)
+      if (advmss !== undefined) writer.attributeU32(c.RTAX_ADVMSS, advmss)
+    })
   })
 }
 
@@ -91,8 +103,8 @@ export function dumpRoutes(writer: MessageWriter, sequence: number): void {
   writer.message(c.RTM_GETROUTE, c.NLM_F_REQUEST | c.NLM_F_DUMP, sequence, () => writer.zero(12))
 }
 
-/** A unicast route of the main table; undefined for others. */
-export function readRoute(reader: MessageReader, message: Message): RouteInfo | undefined {
+/** A unicast route of a table; undefined for others. */
+export function readRoute(reader: MessageReader, message: Message, of = c.RT_TABLE_MAIN): RouteInfo | undefined {
   const at = message.from
   const addressFamily = reader.u8(at)
   if (addressFamily !== c.AF_INET && addressFamily !== c.AF_INET6) return undefined
@@ -106,7 +118,7 @@ export function readRoute(reader: MessageReader, message: Message): RouteInfo | 
     else if (type === c.RTA_GATEWAY) gateway = formatAddress(reader.slice(from, to))
     else if (type === c.RTA_OIF) linkIndex = reader.u32(from)
   })
-  const wanted = table === c.RT_TABLE_MAIN && reader.u8(at + 7) === c.RTN_UNICAST && (reader.u32(at + 8) & c.RTM_F_CLONED) === 0
+  const wanted = table === of && reader.u8(at + 7) === c.RTN_UNICAST && (reader.u32(at + 8) & c.RTM_F_CLONED) === 0
   return wanted ? { linkIndex, destination: `${destination}/${reader.u8(at + 1)}`, gateway, protocol: reader.u8(at + 5) } : undefined
 }
 

@@ -39,6 +39,7 @@ export const RTM_DELLINKPROP = 109
 export const RTMGRP_LINK = 1
 export const RTEXT_FILTER_VF = 1
 export const RTEXT_FILTER_SKIP_STATS = 8
+export const RT_TABLE_UNSPEC = 0
 export const RT_TABLE_MAIN = 254
 export const RT_SCOPE_UNIVERSE = 0
 export const RT_SCOPE_LINK = 253
@@ -48,7 +49,11 @@ export const RTM_F_CLONED = 0x200
 export const RTA_DST = 1
 export const RTA_OIF = 4
 export const RTA_GATEWAY = 5
+export const RTA_PRIORITY = 6
+export const RTA_METRICS = 8
 export const RTA_TABLE = 15
+export const RTAX_MTU = 2
+export const RTAX_ADVMSS = 8
 
 /** linux/socket.h */
 export const AF_UNSPEC = 0

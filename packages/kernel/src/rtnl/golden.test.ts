@@ -131,7 +131,7 @@ golden('addresses', (t) => {
 
 golden('routes', (t) => {
   t.is(
-    bytes((writer) => address.replaceRoute(writer, 1, 4, '0.0.0.0/0', '10.0.0.1')),
+    bytes((writer) => address.replaceRoute(writer, 1, 4, { destination: '0.0.0.0/0', gateway: '10.0.0.1' })),
     hex('2c000000 1800 0505 01000000 00000000', '02 00 00 00 fe 48 00 01 00000000', '0800 0500 0a000001', '0800 0400 04000000'),
   )
   t.is(

@@ -20,7 +20,7 @@ export function startDump(namespaces: Namespaces, request: Dump): Generator<unde
     case 'addresses':
       return onOwnSocket(namespaces, request.ns, (socket) => socket.dump((writer, sequence) => dumpAddresses(writer, sequence, request.linkIndex), readAddress))
     case 'routes':
-      return onOwnSocket(namespaces, request.ns, (socket) => socket.dump(dumpRoutes, readRoute))
+      return onOwnSocket(namespaces, request.ns, (socket) => socket.dump(dumpRoutes, (reader, message) => readRoute(reader, message, request.table)))
     case 'neighbours':
       return onOwnSocket(namespaces, request.ns, (socket) => entries(socket, request.linkIndex))
     case 'nftList':

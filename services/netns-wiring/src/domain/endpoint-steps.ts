@@ -104,8 +104,8 @@ export function addressSteps(ns: Namespace, name: string, addresses: readonly st
   for (const address of addresses) steps.push({ op: 'address.replace', ...at, address })
   // A gateway must be on-link before a route may name it.
   const onLinkFirst = routes.toSorted((a, b) => Number(a.gateway !== '') - Number(b.gateway !== ''))
-  for (const { destination, gateway } of onLinkFirst) {
-    const route = { ...at, destination, ...(gateway === '' ? {} : { gateway }) }
+  for (const { destination, gateway, ...more } of onLinkFirst) {
+    const route = { ...at, destination, ...(gateway === '' ? {} : { gateway }), ...more }
     // In a sandbox with several networks the first attached keeps the default route.
     steps.push(isDefault(destination) ? { op: 'route.add', ...route, tolerate: ['EEXIST'] } : { op: 'route.replace', ...route })
   }

@@ -102,6 +102,12 @@ test('an on-link route precedes the one whose gateway it reaches; one for docker
     steps.map((step) => ('destination' in step ? step.destination : step.op)),
     ['address.replace', '10.0.0.1/32', '0.0.0.0/0', 'announce'],
   )
+  const [step] = configureSteps(
+    endpointShape(endpoint, shapeOf(blue, context), ns, 'own'),
+    [],
+    [{ destination: '10.7.0.0/16', gateway: '', mtu: 1400, table: 9 }],
+  )
+  t.like(step, { op: 'route.replace', mtu: 1400, table: 9 })
   const docker = endpointShape({ ...endpoint, sandbox: '' }, shapeOf(blue, context), ns, 'own')
   t.true(docker.peerName.startsWith('hp'))
   t.deepEqual(
