@@ -218,6 +218,11 @@ test.serial('STATUS is 50 while etcd, NATS or a brain is away and 51 while only 
   await etcd.restart()
   await become('etcd back', [undefined, undefined])
 
+  process.kill(etcd.pid, 'SIGSTOP')
+  await become('etcd silent', [50, 50])
+  process.kill(etcd.pid, 'SIGCONT')
+  await become('etcd speaking again', [undefined, undefined])
+
   await nats.kill()
   await become('NATS away', [50, 50])
   await nats.restart()

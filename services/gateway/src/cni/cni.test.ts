@@ -163,6 +163,10 @@ test('STATUS is 50 for a network nobody made or defines, and when one of its fam
   t.is(unknown.json.code, 50)
   t.regex(unknown.json.msg, /heddle network create red/)
   t.is((await status({ name: 'red', heddle: { kind: 'bridge' } })).exitCode, 0, 'the first ADD makes it')
+  cluster.hostAlive = false
+  t.is((await status({ name: 'red', heddle: { kind: 'bridge' } })).exitCode, 0, 'and needs no overlay for it')
+  t.is((await status({ name: 'red', heddle: {} })).json.code, 51)
+  cluster.hostAlive = true
   const pools = [
     { poolId: 'dual.10.2.0.0_30', prefix: '10.2.0.0/30', gateway: '10.2.0.1' },
     { poolId: 'dual.fd00::_64', prefix: 'fd00::/64', gateway: 'fd00::1' },

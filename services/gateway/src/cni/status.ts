@@ -46,7 +46,7 @@ export function status(parts: FlowParts, config: CniConfig, call: Call): Promise
       const lack = await lackOfVfs(parts, config.name, sriov, vf, inner).catch((reason: unknown) => unlessNamed(reason))
       return lack === undefined ? undefined : { code: notReady, error: lack }
     }
-    if (network.status === 'fulfilled' && kind !== 'overlay') return undefined
+    if (kind !== 'overlay') return undefined
     if (hosts.status === 'rejected') return { code: degraded, error: silent('overlay', hosts.reason) }
     if (!hosts.value.hosts.some((one) => one.name === host && one.alive)) {
       return {
