@@ -143,6 +143,7 @@ class Running {
   readonly settings: WorkerSettings
   readonly startedMs = performance.now()
   #eventFd = -1
+  #outbox: Command[] = []
 
   constructor(options: ThreadOptions) {
     this.settings = {
@@ -170,9 +171,14 @@ class Running {
     this.wake()
   }
 
+  /** After the current turn's callbacks, so that what is asked in one turn costs one message and wakes the thread once. */
   post(command: Command): void {
-    this.worker.postMessage(command)
-    this.wake()
+    if (this.#outbox.push(command) > 1) return
+    setImmediate(() => {
+      this.worker.postMessage(this.#outbox)
+      this.#outbox = []
+      this.wake()
+    })
   }
 
   wake(): void {
