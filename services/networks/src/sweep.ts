@@ -8,7 +8,7 @@ import { busServices } from '@heddle/contract'
 import { type Clock, withCall } from '@heddle/core'
 import type { Logger } from 'pino'
 import type { NetworksConfig } from './config.ts'
-import { judge, type Observation } from './domain/judge.ts'
+import { judge, type Observation, type Presence } from './domain/judge.ts'
 import type { NetworksRepo } from './repo.ts'
 
 const hostsAtOnce = 16
@@ -38,25 +38,25 @@ export class EndpointSweep {
       for (const { id, revision, host, state, networkName } of verdict.delete) {
         const deleted = await this.#repo.deleteEndpoint(id, call, revision)
         if (deleted !== undefined)
-          this.#logger.info({ endpoint: id, host, state, network: networkName }, 'deleted an endpoint whose interface is gone from its host')
+          this.#logger.info({ endpoint: id, host, state, network: networkName }, 'deleted an endpoint whose interface is in no sandbox of its host any more')
       }
     })
   }
 
-  async #askHosts(hosts: readonly string[], signal: AbortSignal): Promise<Map<string, Set<string>>> {
-    const attached = new Map<string, Set<string>>()
+  async #askHosts(hosts: readonly string[], signal: AbortSignal): Promise<Map<string, ReadonlyMap<string, Presence>>> {
+    const attached = new Map<string, ReadonlyMap<string, Presence>>()
     const waiting = [...hosts]
     const ask = async () => {
       for (let host = waiting.pop(); host !== undefined; host = waiting.pop()) {
-        const ids = await this.#askHost(host, signal)
-        if (ids !== undefined) attached.set(host, ids)
+        const present = await this.#askHost(host, signal)
+        if (present !== undefined) attached.set(host, present)
       }
     }
     await Promise.all(Array.from({ length: hostsAtOnce }, ask))
     return attached
   }
 
-  async #askHost(host: string, signal: AbortSignal): Promise<Set<string> | undefined> {
+  async #askHost(host: string, signal: AbortSignal): Promise<ReadonlyMap<string, Presence> | undefined> {
     try {
       return await withCall({ timeoutMs: this.#config.hostTimeoutMs, signal, clock: this.#clock }, async (call) => {
         const endpoints = await this.#repo.endpoints({ id: '', networkId: '', host }, call)
@@ -65,7 +65,11 @@ export class EndpointSweep {
         const { attachments, sandboxes } = await this.#bus.client(busServices.wiring, host).listAttachments({ sandboxes: asked }, call)
         const there = new Set(sandboxes)
         const withSandbox = addressed.filter(({ sandbox }) => there.has(sandbox))
-        return new Set([...attachments.map(({ endpointId }) => endpointId), ...withSandbox.map(({ id }) => id)])
+        // Only of Docker's endpoints is the sandbox another's business, and one of kind null has no interface that could wait.
+        const mayWait = new Set(endpoints.filter(({ runtime, networkKind }) => runtime === 'docker' && networkKind !== 'null').map(({ id }) => id))
+        const present = new Map<string, Presence>(withSandbox.map(({ id }) => [id, 'in use']))
+        for (const { endpointId: id, inSandbox } of attachments) present.set(id, inSandbox || !mayWait.has(id) ? 'in use' : 'waiting')
+        return present
       })
     } catch (error) {
       this.#logger.debug({ err: error, host }, 'the host did not say what it has: its endpoints are left alone')

@@ -1,8 +1,13 @@
 // T1: a dockerd that is killed sends neither Leave nor DeleteEndpoint, with or without its containers, once and again.
+import { pluginClient } from '@heddle/testkit'
 import test from 'ava'
 import { addressesOf, allIsGone, eventually, ours, pageFrom, pageOf, pings, type Stage, serving, sleeping, stageBefore } from '../docker/stage.ts'
 
-const sweeps = { networks: { sweepIntervalMs: 500, graceMs: 2_000 }, ipam: { sweepIntervalMs: 500, provisionalGraceMs: 3_000, graceMs: 2_000 } }
+const sweeps = {
+  networks: { sweepIntervalMs: 500, graceMs: 2_000, waitingGraceMs: 4_000, reservedGraceMs: 4_000 },
+  ipam: { sweepIntervalMs: 500, provisionalGraceMs: 3_000, graceMs: 2_000 },
+  wiring: { reconcileMs: 1_000, orphanGraceMs: 1_000 },
+}
 const withDocker = stageBefore({ hosts: 1, config: sweeps })
 
 function endpointIds({ host }: Stage): Promise<string[]> {
@@ -108,6 +113,42 @@ test.serial(
     await host.docker('network rm red blue')
     await allIsGone(t, host)
     await host.dockerd.restart()
+  }),
+)
+
+test.serial(
+  'T2: an endpoint of which Docker forgot to say that it is deleted, its interface still on the host, is swept with its address',
+  withDocker(async (t, stage) => {
+    const { host, scope } = stage
+    await host.docker(`network create ${ours} --subnet 10.5.0.0/24 -o kind=bridge red`)
+    await sleeping(host, 'living', '--network red')
+    const { Id: NetworkID } = await host.dockerd.api('GET', '/networks/red')
+    const plugin = pluginClient(`${host.heddle.pluginDir}/heddle.sock`)
+    scope.defer('plugin client', () => plugin.close())
+    // As a dockerd that dies between two of its calls leaves them.
+    for (const [endpoint, last] of [
+      ['a', 'CreateEndpoint'],
+      ['b', 'Join'],
+    ] as const) {
+      const ids = { NetworkID, EndpointID: endpoint.repeat(64) }
+      t.is((await plugin.call('NetworkDriver.CreateEndpoint', { ...ids, Interface: {}, Options: null })).status, 200)
+      if (last === 'Join') t.is((await plugin.call('NetworkDriver.Join', { ...ids, SandboxKey: '', Options: null })).status, 200)
+    }
+    t.is((await endpointIds(stage)).length, 3)
+    t.deepEqual(
+      await eventually(
+        () => endpointIds(stage),
+        (ids) => ids.length === 1,
+        30_000,
+      ),
+      await livingIds(stage, 'red'),
+    )
+    const links = async () => (await host.exec('ip -oneline link')).match(/\bh[dp][0-9a-f]{11}/g) ?? []
+    t.is((await eventually(links, ({ length }) => length === 1, 30_000)).length, 1, 'of what lives')
+    t.true(await pings(host, 'living', '10.5.0.1'))
+    await host.docker('rm --force living')
+    await host.docker('network rm red')
+    await allIsGone(t, host)
   }),
 )
 

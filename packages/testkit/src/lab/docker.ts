@@ -48,11 +48,12 @@ export async function startDockerHosts(lab: Lab, options: DockerHostsOptions): P
   const underlay = createUnderlay({ hosts: options.hosts })
   scope.defer('underlay', () => underlay.remove())
   const image = await buildImage(dir)
+  const { wiring, ...further } = (options.config ?? {}) as { wiring?: object }
   const config = (host: UnderlayHost, index: number) => ({
     ...(index === 0 ? { embedded: { listen: host.address } } : {}),
-    wiring: { underlay: { interface: 'eth0' } },
+    wiring: { underlay: { interface: 'eth0' }, ...wiring },
     gateway: { docker: { socket: join(dir, `d${index}`, 'docker.sock') } },
-    ...options.config,
+    ...further,
   })
   const start = async (index: number, first: HeddleProcess | undefined): Promise<DockerHost & { readonly heddle: HeddleProcess }> => {
     const host = underlay.hosts[index] as UnderlayHost

@@ -1,16 +1,17 @@
 import { Endpoint } from '@heddle/contract'
 import test from 'ava'
 import fc from 'fast-check'
-import { judge, type Observation } from './judge.ts'
+import { judge, type Observation, type Presence } from './judge.ts'
 
-const rules = { graceMs: 30_000, reservedGraceMs: 600_000 }
+const rules = { graceMs: 30_000, reservedGraceMs: 600_000, waitingGraceMs: 120_000 }
+const present = (ids: readonly string[], how: Presence = 'in use') => new Map(ids.map((id) => [id, how]))
 const endpoint = (state = 'wired', revision = 1n, id = 'e1') => Endpoint.fromPartial({ id, state, revision, host: 'h1' })
 
 /** Runs rounds ten seconds apart; each says which endpoint ids the host has, or undefined for silence. Answers the round that deletes. */
-function rounds(record: (round: number) => Endpoint, answers: readonly (readonly string[] | undefined)[]): number {
+function rounds(record: (round: number) => Endpoint, answers: readonly (readonly string[] | ReadonlyMap<string, Presence> | undefined)[]): number {
   let before: ReadonlyMap<string, Observation> = new Map()
   for (const [round, answer] of answers.entries()) {
-    const attached = new Map(answer === undefined ? [] : [['h1', new Set(answer)]])
+    const attached = new Map(answer === undefined ? [] : [['h1', answer instanceof Map ? answer : present(answer as readonly string[])]])
     const verdict = judge([record(round)], attached, before, round * 10_000, rules)
     if (verdict.delete.length > 0) return round
     before = verdict.observations
@@ -77,13 +78,34 @@ test('a record that is written again is young again', (t) => {
   )
 })
 
+test('an interface that waits on the host for two minutes at a stretch is in no sandbox any more, however long it was in one; a reserved one has its ten minutes', (t) => {
+  const waiting = present(['e1'], 'waiting')
+  const times = (count: number) => Array.from({ length: count }, () => waiting)
+  t.is(
+    rounds(() => endpoint(), [...many(20, ['e1']), ...times(20)]),
+    32,
+  )
+  t.is(
+    rounds(
+      () => endpoint(),
+      Array.from({ length: 60 }, (_, round) => (round % 12 === 0 ? ['e1'] : waiting)),
+    ),
+    -1,
+    'dockerd has taken it in between',
+  )
+  t.is(
+    rounds(() => endpoint('reserved'), times(100)),
+    60,
+  )
+})
+
 test('nothing is ever deleted that its host had in one of the last two rounds, or whose host was silent in one', (t) => {
   const answer = fc.option(fc.subarray(['e1', 'e2']), { nil: undefined })
   fc.assert(
     fc.property(fc.array(answer, { maxLength: 40 }), (answers) => {
       let before: ReadonlyMap<string, Observation> = new Map()
       for (const [round, ids] of answers.entries()) {
-        const attached = new Map(ids === undefined ? [] : [['h1', new Set(ids)]])
+        const attached = new Map(ids === undefined ? [] : [['h1', present(ids)]])
         const verdict = judge([endpoint(), endpoint('wired', 1n, 'e2')], attached, before, round * 10_000, rules)
         for (const { id } of verdict.delete) {
           for (const recent of [answers[round], answers[round - 1]]) t.true(recent !== undefined && !recent.includes(id))

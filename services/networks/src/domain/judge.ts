@@ -9,15 +9,21 @@ export interface JudgeRules {
   readonly graceMs: number
   /** The same for `reserved`: Docker reserves when a container is created and wires when it starts. */
   readonly reservedGraceMs: number
+  /** How long the interface of a wired endpoint may wait on its host in one go, seen by nobody in a sandbox. */
+  readonly waitingGraceMs: number
 }
+
+/** `waiting`: on the host, where dockerd takes it from and brings it back to. One that is forgotten there is in nobody's sandbox. */
+export type Presence = 'in use' | 'waiting'
 
 /** What is remembered of one record from round to round. */
 export interface Observation {
   /** Another revision is another record. */
   readonly revision: bigint
   readonly firstSeenMs: number
-  /** Rounds in a row in which its host answered and did not have it. */
+  /** Rounds in a row in which its host answered and did not have it in use, and the first of them. */
   readonly missing: number
+  readonly missingSinceMs: number
 }
 
 export interface Verdict {
@@ -25,10 +31,10 @@ export interface Verdict {
   readonly observations: ReadonlyMap<string, Observation>
 }
 
-/** `attached`: endpoint ids by host; a host that did not answer is not in it, and nothing of it is deleted. */
+/** `attached`: what each host has, by endpoint id; a host that did not answer is not in it, and nothing of it is deleted. */
 export function judge(
   endpoints: readonly Endpoint[],
-  attached: ReadonlyMap<string, ReadonlySet<string>>,
+  attached: ReadonlyMap<string, ReadonlyMap<string, Presence>>,
   before: ReadonlyMap<string, Observation>,
   nowMs: number,
   rules: JudgeRules,
@@ -37,12 +43,18 @@ export function judge(
   const condemned: Endpoint[] = []
   for (const endpoint of endpoints) {
     const known = before.get(endpoint.id)
-    const same = known?.revision === endpoint.revision ? known : { revision: endpoint.revision, firstSeenMs: nowMs, missing: 0 }
+    const same = known?.revision === endpoint.revision ? known : { revision: endpoint.revision, firstSeenMs: nowMs, missing: 0, missingSinceMs: nowMs }
     const there = attached.get(endpoint.host)
-    const missing = there === undefined || there.has(endpoint.id) ? 0 : same.missing + 1
-    observations.set(endpoint.id, { ...same, missing })
-    const graceMs = endpoint.state === 'reserved' ? rules.reservedGraceMs : rules.graceMs
-    if (missing >= 2 && nowMs - same.firstSeenMs >= graceMs) condemned.push(endpoint)
+    const presence = there?.get(endpoint.id)
+    const missing = there === undefined || presence === 'in use' ? 0 : same.missing + 1
+    const missingSinceMs = missing <= 1 ? nowMs : same.missingSinceMs
+    observations.set(endpoint.id, { ...same, missing, missingSinceMs })
+    if (missing >= 2 && isOverdue(endpoint, presence, nowMs - same.firstSeenMs, nowMs - missingSinceMs, rules)) condemned.push(endpoint)
   }
   return { delete: condemned, observations }
+}
+
+function isOverdue({ state }: Endpoint, presence: Presence | undefined, ageMs: number, missingMs: number, rules: JudgeRules): boolean {
+  if (state === 'reserved') return ageMs >= rules.reservedGraceMs
+  return presence === 'waiting' ? missingMs >= rules.waitingGraceMs : ageMs >= rules.graceMs
 }
