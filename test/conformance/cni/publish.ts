@@ -72,6 +72,7 @@ function lasting(reason: string): string {
     .replaceAll(/hdconf-\d+-\w+/g, 'sandbox')
     .replaceAll(/veth[0-9a-f]{8}/g, 'vethX')
     .replaceAll(/([0-9a-f]{2}:){5}[0-9a-f]{2}/g, 'MAC')
+    .replaceAll(/\b10\.98\.0\.\d+/g, 'ADDRESS')
     .replaceAll('|', '/')
   return text.length > 240 ? `${text.slice(0, 240)}...` : text
 }
