@@ -61,6 +61,24 @@ test('what was asked for wins by precedence: runtimeConfig, args, CNI_ARGS, conf
   t.deepEqual(await ipOf('d', runtimeConfig, env), ['10.1.0.40/24', '02:00:00:00:00:40'])
 })
 
+test('ipRanges say which of the subnets the addresses are of', async (t) => {
+  const { cni, cluster } = t.context.gateway
+  const within = async (containerId: string, ipRanges: object, config: object = blueConfig) => {
+    const { json } = await cni({ ...addEnv, CNI_CONTAINERID: containerId }, { ...config, runtimeConfig: { ipRanges } })
+    return json.ips?.map(({ address }: { address: string }) => address) ?? [json.code, json.msg]
+  }
+  t.deepEqual(await within('a', [[{ subnet: 'fd00::/64' }]]), ['fd00::2/64'])
+  t.deepEqual(await within('b', [[{ subnet: '10.1.0.0/24' }], [{ Subnet: 'fd00::/64' }]]), ['10.1.0.2/24', 'fd00::3/64'])
+  t.regex(String(await within('c', [[{ subnet: '10.9.0.0/24' }]])), /^109,.*no subnet 10\.9\.0\.0\/24; choose from 10\.1\.0\.0\/24/)
+  t.regex(String(await within('c', [[{ subnet: '10.1.0.0/24', rangeStart: '10.1.0.9' }]])), /^2,.*other ranges; leave rangeStart/)
+  t.regex(String(await within('c', [[{ subnet: 'ten' }]])), /^7,/)
+  const green = { ...blueConfig, name: 'green', heddle: { kind: 'bridge' } }
+  const ranges = [[{ subnet: '10.7.0.0/24', rangeStart: '10.7.0.9', rangeEnd: '10.7.0.20' }]]
+  t.deepEqual(await within('d', ranges, green), ['10.7.0.9/24'])
+  t.deepEqual(await within('e', ranges, green), ['10.7.0.10/24'], 'the first ADD made the network of them')
+  t.is([...cluster.networks.values()].length, 2)
+})
+
 test('a network defined in the configuration is created by the first ADD and only used by the second', async (t) => {
   const { cni, cluster } = t.context.gateway
   const config = { cniVersion: '1.0.0', name: 'green', type: 'heddle', heddle: { kind: 'bridge', subnets: ['10.7.0.0/24'] } }
@@ -250,6 +268,9 @@ const badInput: [name: string, env: object, config: unknown, code: number, remed
   ['an unknown key in our part', {}, blue({ heddle: { subnet: '10.0.0.0/8' } }), 2, /"subnet".*remove it; the keys are: kind, subnets, /],
   ['ports of an overlay', {}, blue({ name: 'over', runtimeConfig: { portMappings: [{ hostPort: 80, containerPort: 80 }] } }), 2, /bridge/],
   ['a bad port', {}, blue({ runtimeConfig: { portMappings: [{ hostPort: 99_999, containerPort: 80 }] } }), 7, /hostPort/],
+  ['a rate', {}, blue({ runtimeConfig: { bandwidth: { ingressRate: 1000, ingressBurst: 1000 } } }), 2, /add the bandwidth plugin to the chain/],
+  ['a route that is none', {}, blue({ routes: [{ dst: 'anywhere' }] }), 7, /routes\.dst/],
+  ['an interface name of the configuration that is none', {}, blue({ interface: 'a/b' }), 7, /interface/],
   ['a bad previous result', {}, blue({ prevResult: { ips: 'none' } }), 7, /prevResult/],
   ['CHECK before 0.4.0', { CNI_COMMAND: 'CHECK' }, blue({ cniVersion: '0.3.1' }), 1, /1\.1\.0/],
   ['GC before 1.1.0', { CNI_COMMAND: 'GC' }, blue({ cniVersion: '1.0.0' }), 1, /1\.1\.0/],

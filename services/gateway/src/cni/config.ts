@@ -9,7 +9,7 @@ import { hostIpField, ipField, macField, recoded } from '../fields.ts'
 import { checkDefinition, differencesTo } from '../flows/definition.ts'
 import type { VfWish } from '../flows/vf.ts'
 import { definitionSchema } from './definition.ts'
-import { type IpamWish, isOwnIpam, parseIpam, pluginIn } from './ipam.ts'
+import { type IpamWish, isOwnIpam, parseIpam, parseRanges, pluginIn } from './ipam.ts'
 import { type CniResult, dnsSchema, parseResult, routeOf, routeSchema } from './result.ts'
 import { checked, maybe, text, texts } from './schema.ts'
 import { spelled } from './spelling.ts'
@@ -43,6 +43,8 @@ export interface AddConfig {
   /** Other names of the container, in lower case. */
   readonly aliases: readonly string[]
   readonly addresses: readonly string[]
+  /** The capability ipRanges: addresses are of these subnets alone. None: of any of the network's. */
+  readonly within: readonly Subnet[]
   /** None is to be chosen, and none is given. */
   readonly lacksAddress: boolean
   /** Another plugin gives them. */
@@ -76,6 +78,8 @@ const addSchema = z.looseObject({
       ips: maybe(texts),
       mac: maybe(text),
       aliases: maybe(texts),
+      ipRanges: maybe(z.unknown()),
+      bandwidth: maybe(z.looseObject({ ingressRate: maybe(z.number()), egressRate: maybe(z.number()) })),
       dns: maybe(z.looseObject({ servers: maybe(texts), searches: maybe(texts), options: maybe(texts) })),
       portMappings: maybe(z.array(z.looseObject({ hostPort: port, containerPort: port, protocol: maybe(text), hostIP: maybe(text) })).max(4096)),
     }),
@@ -130,17 +134,20 @@ export function parseAdd(config: CniConfig, args: ReadonlyMap<string, string>): 
   const wantsVf = !config.isIpam && asksForVf(config.json, json.heddle?.kind, args)
   const ipamPlugin = wantsVf && isOwnIpam(config.json) ? undefined : pluginIn(config.json)
   const ipam = parseIpam(config.json['ipam'], fromConfig ?? fromArgs ?? json.ips ?? [], ipamPlugin !== undefined)
+  if (json.runtimeConfig?.bandwidth?.ingressRate || json.runtimeConfig?.bandwidth?.egressRate) throw noBandwidth()
+  const within = ipamPlugin === undefined ? parseRanges(json.runtimeConfig?.ipRanges) : []
   const dns = Object.keys(json.dns).length > 0 ? json.dns : (ipam?.dns ?? {})
   const addresses =
     fromArgs === undefined
       ? canonical(fromConfig ?? json.ips ?? ipam?.addresses ?? [])
       : recoded('invalid-environment', 'CNI_ARGS IP', () => canonical(fromArgs))
   return {
-    ...definitionOf(config, json.heddle, wantsVf, ipam, ipamPlugin),
+    ...definitionOf(config, json.heddle, wantsVf, ipam ?? (within.length === 0 ? undefined : rangesOnly(within)), ipamPlugin),
     vf: wantsVf ? parseVf(config.json, args) : undefined,
     aliases: [...new Set((json.runtimeConfig?.aliases ?? []).map((alias) => alias.toLowerCase()))],
     mac: macFromArgs === '' ? canonicalMac(macFromConfig || (json.mac ?? '')) : recoded('invalid-environment', 'CNI_ARGS MAC', () => canonicalMac(macFromArgs)),
     addresses,
+    within,
     lacksAddress: ipamPlugin === undefined && ipam?.isStatic === true && addresses.length === 0,
     ipamPlugin,
     ports: (json.runtimeConfig?.portMappings ?? []).filter((one) => one.hostPort > 0).map(portOf),
@@ -150,6 +157,18 @@ export function parseAdd(config: CniConfig, args: ReadonlyMap<string, string>): 
       runtimeDns === undefined ? dns : { ...dns, nameservers: runtimeDns.servers ?? [], search: runtimeDns.searches ?? [], options: runtimeDns.options ?? [] },
     previous: parsePrevious(config),
   }
+}
+
+/** As it is for `static`, which addresses there are is no question of the network's definition then. */
+function rangesOnly(subnets: readonly Subnet[]): IpamWish {
+  return { subnets, addresses: [], isStatic: true, routes: [], dns: {} }
+}
+
+function noBandwidth(): HeddleError {
+  return new HeddleError('unsupported', 'bandwidth cannot be limited by Heddle itself', {
+    field: 'bandwidth',
+    remedy: 'add the bandwidth plugin to the chain after it, and take the capability bandwidth from this one',
+  })
 }
 
 /** Of another plugin's configuration its `ipam` is ours, and what the runtime asks of addresses. */
@@ -184,7 +203,7 @@ function definitionOf(
 ) {
   if (config.isIpam) return addressesOnly(config.name, ipam?.subnets ?? [])
   if (heddle === undefined && !wantsVf) return { definition: undefined, differences: () => [] }
-  if (heddle?.subnets !== undefined && ipam !== undefined && ipamPlugin === undefined)
+  if (heddle?.subnets !== undefined && config.json['ipam'] && ipam !== undefined && ipamPlugin === undefined)
     throw invalid('ipam', 'heddle.subnets and ipam both say which addresses the network has', 'give one of them')
   const kind = heddle?.kind ?? (wantsVf ? 'sriov' : '')
   const subnets = heddle?.subnets ?? ipam?.subnets ?? []

@@ -23,7 +23,11 @@ export async function addAddresses(parts: FlowParts, { env, config }: Asked, cal
   checkNetns(env)
   const { containerId, interfaceName, netns: sandbox } = env
   const endpoint = { id: endpointIdOf(env, config), containerId, containerName: podName(env.args), interfaceName, sandbox }
-  const given = await address(parts, { endpoint, network: (inner) => networkFor(parts, config, wish, inner), addresses: wish.addresses }, call)
+  const given = await address(
+    parts,
+    { endpoint, network: (inner) => networkFor(parts, config, wish, inner), addresses: wish.addresses, within: wish.within.map(({ prefix }) => prefix) },
+    call,
+  )
   const claims = given.claims.map(({ claim, gateway }) => ({ claim, gateway: gatewayIn(wish, claim.address) ?? gateway }))
   const gateways = new Map(claims.flatMap(({ claim, gateway }) => (gateway === '' ? [] : [[familyOf(claim.address), gateway] as const])))
   const defaults = wish.onlyRoutes ? [] : [...gateways].map(([family, gateway]): Route => ({ destination: anywhere[family], gateway }))

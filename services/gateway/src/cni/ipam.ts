@@ -7,7 +7,7 @@ import { Subnet } from '@heddle/contract'
 import { HeddleError, invalid } from '@heddle/core'
 import { bitsOf, firstUsable, formatIp, lastOf, type Prefix, parsePrefix, unassignable } from '@heddle/net'
 import { z } from 'zod'
-import { addressPrefixField, ipField, prefixField } from '../fields.ts'
+import { addressPrefixField, ipField, prefixField, recoded } from '../fields.ts'
 import { familyOf } from '../flows/plan.ts'
 import { type CniResult, dnsSchema, routeSchema } from './result.ts'
 import { checked, maybe, text, texts } from './schema.ts'
@@ -85,6 +85,12 @@ function typeIn({ ipam }: Readonly<Record<string, unknown>>): unknown {
 export function parseIpam(json: unknown, ips: readonly string[], delegated = false): IpamWish | undefined {
   const wish = wishIn(json, ips, delegated)
   return wish === undefined || !delegated ? wish : { ...wish, addresses: [], routes: [], dns: {} }
+}
+
+/** The capability `ipRanges`, as host-local has its `ranges`. */
+export function parseRanges(json: unknown): readonly Subnet[] {
+  if (json === undefined || json === null) return []
+  return recoded('invalid-argument', 'ipRanges', () => hostLocal({ ranges: json }, undefined, false).subnets)
 }
 
 function wishIn(json: unknown, ips: readonly string[], delegated: boolean): IpamWish | undefined {

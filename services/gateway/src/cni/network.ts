@@ -19,7 +19,27 @@ export async function networkFor(parts: FlowParts, config: CniConfig, wish: AddC
   if (differences.length > 0) throw differs(network, differences)
   checkPorts(network, wish)
   checkResult(config, wish, network.pools.length)
+  await checkRanges(parts, network, wish, call)
   return network
+}
+
+/** A range narrower than its pool's cannot be kept to: what is free in it is not what the pool has free. */
+async function checkRanges(parts: FlowParts, network: Network, { within }: AddConfig, call: Call): Promise<void> {
+  for (const { prefix, ranges } of within) {
+    const field = 'ipRanges'
+    const ref = network.pools.find((pool) => pool.prefix === prefix)
+    if (ref === undefined) {
+      const remedy = `choose from ${network.pools.map((pool) => pool.prefix).join(', ') || 'a network that has it'}`
+      throw new HeddleError('address-outside-pool', `ipRanges: network ${network.name} has no subnet ${prefix}`, { field, remedy })
+    }
+    if (ranges.length === 0) continue
+    const { pools } = await parts.cluster.ipam.listPools({ id: ref.poolId }, call)
+    if (JSON.stringify(pools[0]?.pool?.ranges) === JSON.stringify(ranges)) continue
+    throw new HeddleError('unsupported', `ipRanges: subnet ${prefix} of network ${network.name} has other ranges`, {
+      field,
+      remedy: 'leave rangeStart and rangeEnd out, or make the network with these ranges',
+    })
+  }
 }
 
 /** What the endpoint will have no result in is said before it is attached. */
@@ -41,7 +61,12 @@ async function created(parts: FlowParts, config: CniConfig, wish: AddConfig, cal
   if (definition === undefined) throw networkUnknown(config.name)
   checkPorts(definition, wish)
   const pools = definition.subnets.map(({ prefix, gateway }) => ({ poolId: '', prefix, gateway }))
-  if (wish.ipamPlugin === undefined && (pools.length > 0 || definition.kind === 'sriov')) wantsOf({ name: config.name, pools }, wish.addresses)
+  if (wish.ipamPlugin === undefined && (pools.length > 0 || definition.kind === 'sriov'))
+    wantsOf(
+      { name: config.name, pools },
+      wish.addresses,
+      wish.within.map(({ prefix }) => prefix),
+    )
   if (definition.kind === 'sriov') {
     planVf(definition, wish.vf)
     checkResult(config, wish, pools.length)

@@ -45,6 +45,7 @@ export async function add(parts: FlowParts, { env, config, deviceInfoDir, delega
       },
       network: (inner) => networkFor(parts, config, wish, inner),
       addresses: delegate === undefined ? wish.addresses : [],
+      within: wish.within.map(({ prefix }) => prefix),
       given: delegate && { plugin: delegate.plugin, ask: (inner) => delegate.add(inner) },
       routes: wish.routes,
       onlyRoutes: wish.onlyRoutes,

@@ -15,6 +15,8 @@ export interface AddressWish {
   readonly network: (call: Call) => Promise<Network>
   /** Static addresses, bare. Families without one get a dynamic address. */
   readonly addresses: readonly string[]
+  /** Prefixes of the pools that may give them; none: any. */
+  readonly within: readonly string[]
 }
 
 export interface Addressed {
@@ -35,7 +37,7 @@ export function forget(parts: FlowParts, endpointId: string, call: Call): Promis
 async function addressIn(parts: FlowParts, network: Network, wish: AddressWish, call: Call): Promise<Addressed> {
   const { host, ipam, networks } = parts.cluster
   const { id } = wish.endpoint
-  const wants = wantsOf(network, wish.addresses)
+  const wants = wantsOf(network, wish.addresses, wish.within)
   if (wants.length === 0) {
     throw new HeddleError('pool-unknown', `network ${network.name} has no addresses to give`, {
       field: 'ipam.network',

@@ -18,6 +18,8 @@ export interface AttachWish {
   readonly network: (call: Call) => Promise<Network>
   /** Static addresses, bare. Families without one get a dynamic address. */
   readonly addresses: readonly string[]
+  /** Prefixes of the pools that may give them; none: any. */
+  readonly within?: readonly string[]
   /** Instead of addresses of Heddle's choice: another plugin's, asked when the interface is there (a DHCP client needs it). */
   readonly given?: { readonly plugin: string; readonly ask: (call: Call) => Promise<Given> } | undefined
   /** Beside the default routes, or instead of the one of the same destination. */
@@ -77,7 +79,7 @@ export async function onceMore<T>(parts: FlowParts, find: AttachWish['network'],
 async function attachTo(parts: FlowParts, network: Network, wish: AttachWish, call: Call): Promise<Attached> {
   const { host, ipam, networks, wiring } = parts.cluster
   const { id, sandbox, interfaceName } = wish.endpoint
-  const wants = wish.given === undefined ? wantsOf(network, wish.addresses) : []
+  const wants = wish.given === undefined ? wantsOf(network, wish.addresses, wish.within) : []
   const vfPlan = network.kind === 'sriov' ? planVf(network, wish.vf) : undefined
   const ports = boundPorts(network, wish.endpoint.ports)
   const common = { aliases: [], ...wish.endpoint, ports, networkId: network.id, networkName: network.name, networkKind: network.kind, host }

@@ -10,10 +10,11 @@ export function familyOf(address: string): Family {
 }
 
 /**
- * One want for each static address, and one for each family of the network that has none. Fails with
- * address-outside-pool, before anything is asked of anybody.
+ * One want for each static address, and one for each family of the network that has none; of the pools of `within` alone where it
+ * names any. Fails with address-outside-pool, before anything is asked of anybody.
  */
-export function wantsOf(network: Pick<Network, 'name' | 'pools'>, addresses: readonly string[]): Want[] {
+export function wantsOf({ name, pools }: Pick<Network, 'name' | 'pools'>, addresses: readonly string[], within: readonly string[] = []): Want[] {
+  const network = { name, pools: within.length === 0 ? pools : pools.filter(({ prefix }) => within.includes(prefix)) }
   const stray = addresses.find((address) => !isClaimable(network, address))
   if (stray !== undefined) {
     throw new HeddleError('address-outside-pool', `address ${stray} is outside every pool of network ${network.name}`, {
