@@ -2,12 +2,11 @@
  * Another plugin as our IPAM (CNI spec 1.1.0, section 4): executed by the launcher with our environment and our whole
  * configuration. What it gives is the endpoint's address; DEL, CHECK, STATUS and GC are forwarded.
  */
-import type { Route } from '@heddle/contract'
 import { type Call, type Clock, HeddleError, systemClock, withCall } from '@heddle/core'
 import { formatAddressPrefix, parseAddressPrefix } from '@heddle/net'
 import { recoded } from '../fields.ts'
 import type { Given } from '../flows/attach.ts'
-import { familyOf } from '../flows/plan.ts'
+import { completeRoute, familyOf } from '../flows/plan.ts'
 import { asksForVf, type CniConfig } from './config.ts'
 import type { CniCommand, CniEnvironment } from './environment.ts'
 import { noPlugin, type PluginOutcome, pluginEnded } from './frame.ts'
@@ -75,12 +74,11 @@ export class IpamDelegate {
     const { ips, routes, dns } = this.#resultOf(outcome.stdout)
     if (ips.length === 0) throw this.#failed('gave no address', 'see its configuration')
     const gateways = new Map(ips.flatMap(({ address, gateway }) => (gateway ? [[familyOf(address), gateway] as const] : [])))
-    const complete = (route: Route): Route => ({ ...route, gateway: route.gateway || (gateways.get(familyOf(route.destination)) ?? '') })
     const canonical = ips.map(({ address, gateway }) => [canonicalAddress(address), gateway ?? ''] as const)
     return {
       addresses: canonical.map(([address]) => address),
       gatewayOf: new Map(canonical),
-      routes: routes.map((route) => complete(routeOf(route))),
+      routes: routes.map((route) => completeRoute(routeOf(route), gateways)),
       dns,
     }
   }

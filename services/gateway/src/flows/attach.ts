@@ -5,7 +5,7 @@
 import type { Allocation, AttachResponse, Claim, Endpoint, Network, Route, Vf } from '@heddle/contract'
 import { type Call, HeddleError, undoCall, withCall } from '@heddle/core'
 import type { FlowParts } from './parts.ts'
-import { boundPorts, claimRevisionOf, defaultRoutes, familyOf, isClaimable, macFor, macToRecord, poolIdsOf, wantsOf } from './plan.ts'
+import { boundPorts, claimRevisionOf, completeRoute, defaultRoutes, familyOf, isClaimable, macFor, macToRecord, poolIdsOf, wantsOf } from './plan.ts'
 import { together, type Undo, undoing } from './undo.ts'
 import { type ClaimedVf, claimVf, planVf, releaseVf, sameVf, type VfWish } from './vf.ts'
 
@@ -165,13 +165,11 @@ export async function findEndpoint(parts: FlowParts, id: string, call: Call): Pr
   return endpoints[0]
 }
 
-/** The routes asked for, and the default routes they do not replace. A route without gateway goes to the network's own. */
+/** The routes asked for, and the default routes they do not replace. A route without gateway goes to the network's own, unless its scope is the link. */
 export function routesOf(network: Network, addresses: readonly string[], { routes, onlyRoutes = false }: Pick<AttachWish, 'routes' | 'onlyRoutes'>): Route[] {
   const defaults = defaultRoutes(network, addresses)
-  const completed = routes.map((route) => ({
-    ...route,
-    gateway: route.gateway || (defaults.find((one) => familyOf(one.destination) === familyOf(route.destination))?.gateway ?? ''),
-  }))
+  const gateways = new Map(defaults.map(({ destination, gateway }) => [familyOf(destination), gateway]))
+  const completed = routes.map((route) => completeRoute(route, gateways))
   if (onlyRoutes) return completed
   return [...defaults.filter((one) => !routes.some((route) => route.destination === one.destination)), ...completed]
 }

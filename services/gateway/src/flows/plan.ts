@@ -5,6 +5,9 @@ import { contains, type Family, parseIp, parsePrefix } from '@heddle/net'
 
 export const anywhere: Readonly<Record<Family, string>> = { 4: '0.0.0.0/0', 6: '::/0' }
 
+/** RT_SCOPE_LINK of linux/rtnetlink.h. */
+const linkScope = 253
+
 export function familyOf(address: string): Family {
   return address.includes(':') ? 6 : 4
 }
@@ -67,6 +70,12 @@ export function defaultRoutes(network: Network, addresses: readonly string[]): R
     if ((gateway !== '' || byLink) && !routes.has(family)) routes.set(family, { destination: anywhere[family], gateway })
   }
   return [...routes.values()]
+}
+
+/** A route without a gateway goes by that of its family, unless it says itself that it ends on the link. */
+export function completeRoute(route: Route, gateways: ReadonlyMap<Family, string>): Route {
+  if (route.gateway !== '' || route.scope === linkScope) return route
+  return { ...route, gateway: gateways.get(familyOf(route.destination)) ?? '' }
 }
 
 /** Whether the network's containers have default routes without a gateway. */
