@@ -104,6 +104,11 @@ test.serial('for Docker it waits on the host, comes back from where dockerd put 
   const waiting = handoverName('e')
   t.like(await attach(network, e), { interfaceName: waiting, mac })
   t.like(await attached(), [{ endpointId: 'e', inSandbox: false, hostInterface: waiting }])
+  for (const parent of [{ name: 'nic0' }, { mac }]) {
+    const error = await t.throwsAsync(attach(device('other', parent), await put(network, 'late')))
+    t.regex(error?.message ?? '', /given to endpoint e already/)
+  }
+  lab.brains.delete('late')
   const container = await lab.sandbox()
   const name = container.replace('/run/netns/', '')
   await ip('link', 'set', waiting, 'netns', name, 'name', 'eth0')

@@ -2,7 +2,7 @@
 import { isIP } from 'node:net'
 import type { Handlers } from '@heddle/bus'
 import { type Endpoint, isToken, type Network, type Route, type WiringDefinition } from '@heddle/contract'
-import { checkInterfaceName, checkOpaqueId, checkPci, checkVfSettings, HeddleError, invalid } from '@heddle/core'
+import { checkInterfaceName, checkOpaqueId, checkPci, checkVfSettings, HeddleError, invalid, isOnWire } from '@heddle/core'
 import { withoutLength } from './domain/endpoint-steps.ts'
 import { findings, type InspectParts, inventory } from './inspect.ts'
 import { bindVf, readVf } from './vf/read.ts'
@@ -43,12 +43,7 @@ export function wiringHandlers(parts: HandlerParts): Handlers<WiringDefinition> 
       }
       checkAddresses(request.addresses, 'addresses')
       const network = request.network
-      if (network?.kind !== 'bridge' || network.internal) {
-        throw new HeddleError('unsupported', `ports cannot be published from network ${network?.name ?? '(none given)'}: it has no way to the outside`, {
-          field: 'network',
-          remedy: 'connect the container to a bridge network as well, and publish from there',
-        })
-      }
+      if (network?.kind !== 'bridge' || network.internal) throw cannotPublish(network)
       return { ports: await endpoints.publish(network, request.endpointId, request.addresses.map(withoutLength), request.ports, call) }
     },
     async listAttachments(request, call) {
@@ -100,6 +95,15 @@ function checked(request: { network?: Network | undefined; endpoint?: Endpoint |
     if (vf.settings !== undefined) checkVfSettings(vf.settings, 'endpoint.vf.settings')
   }
   return { network, endpoint }
+}
+
+function cannotPublish(network: Network | undefined): HeddleError {
+  const isOutside = isOnWire(network?.kind ?? '')
+  const why = isOutside ? 'its endpoints are on the wire of the host themselves' : 'it has no way to the outside'
+  return new HeddleError('unsupported', `ports cannot be published from network ${network?.name ?? '(none given)'}: ${why}`, {
+    field: 'network',
+    remedy: `${isOutside ? 'reach the container by its own address, or ' : ''}connect the container to a bridge network as well, and publish from there`,
+  })
 }
 
 /** It becomes a token of a subject, and the last part of an alias. */

@@ -120,6 +120,15 @@ test('a VLAN has one interface on its link, and the second is told so', async (t
   t.regex(error?.message ?? '', /VLAN 7 of eth0 has an interface already/)
 })
 
+test('ports are not published from where containers are on the wire, and what to do instead is said', async (t) => {
+  const { network, wiring } = await host(t)
+  const ports = [{ protocol: 'tcp', hostAddress: '', hostPort: 8080, containerPort: 80 }]
+  const publish = within((call) => wiring.publishPorts({ endpointId: 'e1', network: network('one', 'macvlan', { name: 'eth0' }), ports }, call))
+  const error = await t.throwsAsync(publish)
+  t.like(error, { code: 'unsupported', field: 'network' })
+  t.regex(error?.message ?? '', /from network one: its endpoints are on the wire/)
+})
+
 const nic = (fake: FakeHost) => fake.kernel.namespaces.get('own')?.links.get('nic0')
 const pci = '0000:3b:00.0'
 
@@ -160,6 +169,15 @@ for (const [how, after] of [
     t.deepEqual(links(fake, 'own'), ['eth0', 'nic0'])
   })
 }
+
+test('a device whose sandbox has just ended is what it was before the next endpoint is given it', async (t) => {
+  const { network, endpoint, attach, ...fake } = await host(t)
+  fake.kernel.addNetdev('nic0', pci, '02:00:00:00:00:77')
+  const net = network('one', 'host-device', { name: 'nic0' })
+  await attach(net, endpoint('e1', 'one'))
+  fake.kernel.endNamespace('/ns/c')
+  t.like(await attach(net, endpoint('e2', 'one', { sandbox: '/ns/d' })), { interfaceName: 'eth0', mac: '02:00:00:00:00:77' })
+})
 
 test('an endpoint of kind null is a record: it is there as long as its sandbox', async (t) => {
   const { network, endpoint, attach, detach, ...fake } = await host(t)

@@ -2,6 +2,7 @@
 import { type Network, ParentLink } from '@heddle/contract'
 import { type Call, checkParent, HeddleError, invalid, raceCall } from '@heddle/core'
 import type { LinkInfo, Sysfs } from '@heddle/kernel'
+import { parseMark } from '../domain/marks.ts'
 import { isOurs, parseEndpointAlias } from '../domain/names.ts'
 import type { HostContext } from '../host-context.ts'
 import type { Places } from '../lone/places.ts'
@@ -80,6 +81,8 @@ async function functionUser({ sysfs, vfOwner }: FindParts, pci: string, call: Ca
 const isPci = (device: string) => /^[0-9a-f]{4,}:[0-9a-f]{2}:/.test(device)
 
 function whose({ alias }: LinkInfo): string {
+  const given = parseMark(alias)
+  if (given !== undefined) return `it is given to endpoint ${given.endpointId} already`
   const endpoint = parseEndpointAlias(alias)?.endpointId
   return endpoint === undefined ? 'it is a link of Heddle' : `it is of endpoint ${endpoint}`
 }

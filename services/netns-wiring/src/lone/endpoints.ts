@@ -19,6 +19,7 @@ const undoMs = 5000
 const returnMs = 3000
 const returnPollMs = 50
 /** The kernel takes links away behind the end of their namespace. */
+const passing: ReadonlySet<string> = new Set(['device-in-use', 'device-unknown', 'mac-taken'])
 const endedWaitsMs = [20, 40, 80, 160, 320, 500]
 
 export interface LoneParts {
@@ -129,8 +130,9 @@ export class LoneEndpoints {
     }
     // dockerd has moved it: from then on it is looked for where it was found.
     for (const place of missing.size === 0 ? [] : await places.all(call)) {
-      if (missing.has(place.mark.endpointId)) found.push(place)
-      if (missing.has(place.mark.endpointId)) this.#adopt(place)
+      if (!missing.has(place.mark.endpointId)) continue
+      found.push(place)
+      this.#adopt(place)
     }
     return found.flatMap(({ ns, link, mark: { endpointId, networkId, device } }) => {
       const waits = ns === context.hostNs
@@ -213,9 +215,10 @@ export class LoneEndpoints {
         return await this.#makeOnce(network, endpoint, target, steps, call)
       } catch (error) {
         const waitMs = endedWaitsMs[tries]
-        const mayPass = HeddleError.is(error) && (error.code === 'device-in-use' || error.code === 'mac-taken')
+        const mayPass = HeddleError.is(error) && passing.has(error.code)
         const hasEnded = [...this.#held.values()].some(({ ns }) => ns !== 'own' && kernel.namespaceInode(ns.path) === undefined)
         if (!mayPass || !hasEnded || waitMs === undefined) throw error
+        for (const stray of await this.strays(call)) if (stray.mark.endpointId !== target.endpointId) await this.giveBack(stray, call)
         await sleep(call.clock, waitMs, call.signal)
       }
     }
