@@ -9,7 +9,7 @@ import { run, withLab } from '@heddle/testkit'
 import { figure, median, type Suite } from './figures.ts'
 import { addressOn, startTwoHosts } from './two-hosts.ts'
 
-const rounds = 4
+const rounds = 5
 const secondsEach = 3
 const iperfPort = 5201
 
@@ -29,8 +29,9 @@ export const throughputSuite: Suite = {
       const between = `/proc/${server.pid}/ns/net`
       const from = `/proc/${client.pid}/ns/net`
       const published = async (name: string, NetworkMode: string, port: number): Promise<Path> => {
-        const PortBindings = { [`${iperfPort}/tcp`]: [{ HostPort: String(port) }] }
-        const { pid } = await container(first, name, { NetworkMode, PortBindings })
+        const its = `${iperfPort}/tcp`
+        const HostConfig = { NetworkMode, PortBindings: { [its]: [{ HostPort: String(port) }] } }
+        const { pid } = await container(first, name, { ExposedPorts: { [its]: {} }, HostConfig })
         return { server: `/proc/${pid}/ns/net`, client: second.netns, address: first.host.address, port }
       }
       const paths: Record<string, Path> = {
@@ -98,6 +99,7 @@ async function gigabitsPerSecond({ server: between, client, address, port = iper
     await delay(300)
     const options = ['--json', '--time', String(secondsEach), '--client', address, '--port', String(port)]
     const report = JSON.parse(await run(['nsenter', `--net=${client}`, 'iperf3', ...options]))
+    if (report.error !== undefined) throw new Error(`iperf3 to ${address}, port ${port}: ${report.error}`)
     return (report.end.sum_received.bits_per_second as number) / 1e9
   } finally {
     server.kill()

@@ -22,8 +22,8 @@ export interface TwoHosts {
   readonly oursBridge: string
   /** What the containers are made from. */
   readonly image: string
-  /** Starts a container that sleeps, on a plain bridge network of its host or as `hostConfig` says; answers its id and process id. */
-  container(on: DockerHost, name: string, hostConfig?: object): Promise<{ readonly id: string; readonly pid: number }>
+  /** Starts a container that sleeps, on a plain bridge network of its host or as `more` of the request says; answers its id and process id. */
+  container(on: DockerHost, name: string, more?: object): Promise<{ readonly id: string; readonly pid: number }>
 }
 
 export async function startTwoHosts({ scope, dir }: Lab): Promise<TwoHosts> {
@@ -80,11 +80,11 @@ export async function startTwoHosts({ scope, dir }: Lab): Promise<TwoHosts> {
     rivalBridge: 'base',
     oursBridge: 'ours-bridge',
     image: image.reference,
-    async container({ dockerd }, name, hostConfig = { NetworkMode: 'base' }) {
+    async container({ dockerd }, name, more = { HostConfig: { NetworkMode: 'base' } }) {
       const { Id: id } = await dockerd.api('POST', `/containers/create?name=${name}`, {
         Image: image.reference,
         Cmd: ['sleep', '100000'],
-        HostConfig: hostConfig,
+        ...more,
       })
       await dockerd.api('POST', `/containers/${id}/start`)
       const { State } = await dockerd.api('GET', `/containers/${id}/json`)
